@@ -1,0 +1,21 @@
+SET lock_timeout = '5s';
+SET statement_timeout = '60s';
+DROP TABLE one_time_passwords;
+DROP FUNCTION past_deadline(timestamptz, interval);
+DROP FUNCTION effective_deadline(timestamptz, interval);
+DROP FUNCTION outage();
+DROP FUNCTION cluster_name();
+DROP TABLE heartbeats;
+DROP TRIGGER device_connections_change ON device_connections;
+DROP TRIGGER device_connections_deleted ON device_connections;
+DROP TRIGGER devices_change ON devices;
+DROP TRIGGER provision_requests_change ON provision_requests;
+DROP TRIGGER users_change ON users;
+DROP TRIGGER broker_accounts_change ON broker_accounts;
+DROP TRIGGER brokers_change ON brokers;
+DROP TRIGGER accounts_change ON accounts;
+DROP FUNCTION note_change();
+DROP TABLE changes_pruned;
+DROP TABLE changes;
+
+CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0005_events' $$;

@@ -1,0 +1,38 @@
+-- Brokers and the accounts they serve.
+
+-- name: insert
+-- A new broker with its secret's hash.
+INSERT INTO brokers (name, role, secret_sha256, endpoints) VALUES ($1, $2, $3, $4) RETURNING id;
+
+-- name: find
+-- A broker by name.
+SELECT id, name, role, endpoints, previous_secret_sha256 IS NOT NULL AS rotating
+FROM brokers WHERE lower(name COLLATE "C") = lower($1 COLLATE "C");
+
+-- name: list
+-- Every broker with the accounts it serves.
+SELECT b.id, b.name, b.role, b.endpoints, b.previous_secret_sha256 IS NOT NULL AS rotating, b.created_at,
+    (
+        SELECT coalesce(array_agg(a.name ORDER BY a.name), '{}') FROM broker_accounts s JOIN accounts a ON a.id = s.account_id
+        WHERE s.broker_id = b.id
+    ) AS accounts
+FROM brokers b ORDER BY b.role DESC, b.name;
+
+-- name: serve
+-- An account broker serves one more account.
+INSERT INTO broker_accounts (broker_id, account_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- name: begin_rotation
+-- A new secret; the old one stays good until the rotation is finished.
+UPDATE brokers SET previous_secret_sha256 = secret_sha256, secret_sha256 = $2
+WHERE id = $1 AND previous_secret_sha256 IS NULL RETURNING id;
+
+-- name: finish_rotation
+-- The old secret is good no more.
+UPDATE brokers SET previous_secret_sha256 = NULL WHERE id = $1 AND previous_secret_sha256 IS NOT NULL RETURNING id;
+
+-- name: endpoints_of_account
+-- Every URL under which a broker that serves the account is reached.
+SELECT e.url, b.id AS broker_id
+FROM broker_accounts s JOIN brokers b ON b.id = s.broker_id, unnest(b.endpoints) AS e (url)
+WHERE s.account_id = $1 AND b.role = 'account';

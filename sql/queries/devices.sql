@@ -1,0 +1,41 @@
+-- The registry: devices and their connections.
+
+-- name: put
+-- The device, made if it is not there; `made` tells.
+INSERT INTO devices (account_id, client_id) VALUES ($1, $2)
+ON CONFLICT (account_id, client_id) DO UPDATE SET client_id = excluded.client_id
+RETURNING id, enabled, (xmax = 0) AS made;
+
+-- name: put_connection
+-- The connection that a run's device will have: bound to the new user, and reserved for it if asked.
+INSERT INTO device_connections (account_id, client_id, device_id, coupling, user_id, reserved_user_id)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (account_id, client_id) DO UPDATE
+SET device_id = excluded.device_id, coupling = excluded.coupling, user_id = excluded.user_id,
+    reserved_user_id = excluded.reserved_user_id, allow_user_change = false;
+
+-- name: delete_made
+-- Take back a device that a failed run made, and its connection where nobody ever logged in.
+WITH connection AS (DELETE FROM device_connections WHERE device_id = $1 AND last_login_at IS NULL)
+DELETE FROM devices WHERE id = $1;
+
+-- name: is_enabled
+-- Whether the device, if there is one, may come.
+SELECT coalesce((SELECT enabled FROM devices WHERE account_id = $1 AND client_id = $2), true);
+
+-- name: list
+-- Devices of the visible accounts with their connections.
+SELECT d.id, a.name AS account, d.client_id, d.enabled, d.created_at, c.status, c.last_login_at, c.last_seen_at, c.coupling,
+    u.name AS username, r.name AS reserved_user, c.allow_user_change, b.name AS broker
+FROM devices d
+JOIN accounts a ON a.id = d.account_id
+LEFT JOIN device_connections c ON c.account_id = d.account_id AND c.client_id = d.client_id
+LEFT JOIN users u ON u.id = c.user_id
+LEFT JOIN users r ON r.id = c.reserved_user_id
+LEFT JOIN brokers b ON b.id = c.broker_id
+WHERE ($1::bigint IS NULL OR d.account_id = $1) AND ($2::text IS NULL OR d.client_id = $2)
+ORDER BY a.name, d.client_id;
+
+-- name: set_enabled
+-- Let the device in, or keep it out; NULL: there is no such device.
+UPDATE devices SET enabled = $3 WHERE account_id = $1 AND client_id = $2 RETURNING id;

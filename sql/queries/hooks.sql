@@ -1,0 +1,33 @@
+-- The hooks' functions (migration 0007): all that the role provisioning_hooks may call.
+
+-- name: brokers
+-- Every broker with the hashes of its secrets.
+SELECT name, role, secret_sha256, previous_secret_sha256 FROM hook_brokers();
+
+-- name: facts
+-- What a decision about a client is made from.
+SELECT hook_facts($1, $2, $3);
+
+-- name: login
+-- An allowed login that changes rows: 'moved', or 'changed' where what was decided on no longer stands.
+SELECT hook_login($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+
+-- name: use_one_time_password
+-- Whether a takeover's password was good; it is not again.
+SELECT hook_use_one_time_password($1, $2);
+
+-- name: changes
+-- What changed since, and where to go on.
+SELECT hook_changes($1);
+
+-- name: heartbeat
+-- A sign of life.
+SELECT hook_heartbeat();
+
+-- name: count_refusals
+-- Refusals of the last moments.
+SELECT count_refusals($1::jsonb);
+
+-- name: note_seen
+-- Clients that were seen.
+SELECT hook_note_seen($1::jsonb);
