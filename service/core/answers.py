@@ -1,0 +1,112 @@
+"""
+The `accepted` answer (design 4.1): one run's answer never changes but for `id`, `server_time` and `confirm_within`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+
+from service.core import derivation, messages
+
+# Design section 4. The brokers' max_packet_size is this plus 16 KiB.
+ANSWER_LIMIT_BYTES = 48 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a run answers, with every secret in the clear: never logged, never stored."""
+
+    run: str
+    connection: Mapping[str, str]
+    configuration: Mapping[str, Mapping[str, Any]]
+    applications: Sequence[Mapping[str, Any]]
+
+    def __repr__(self) -> str:
+        return "Answer(***)"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the RFC 8785 JSON of connection, configuration and applications, in hexadecimal."""
+        document = {
+            "connection": self.connection,
+            "configuration": self.configuration,
+            "applications": list(self.applications),
+        }
+        return hashlib.sha256(rfc8785.dumps(document)).hexdigest()  # type: ignore[arg-type]
+
+    def to_document(self) -> dict[str, Any]:
+        """The part that sealing hides."""
+        return {
+            "run": self.run,
+            "connection": dict(self.connection),
+            "configuration": self.configuration,
+            "applications": list(self.applications),
+            "digest": self.digest,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seal:
+    """What sealing needs: the activation key, and a fresh nonce for each answer."""
+
+    activation_key: str
+    nonce: bytes
+
+    def __repr__(self) -> str:
+        return "Seal(***)"
+
+
+def encode_accepted(
+    answer: Answer,
+    *,
+    ask_id: str,
+    client_id: str,
+    now: datetime.datetime,
+    confirm_within: int,
+    seal: Seal | None,
+) -> bytes:
+    """The bytes of the reply; `confirm_within` in seconds."""
+    head = {"id": ask_id, "result": "accepted"}
+    tail = {"server_time": messages.rfc3339(now), "confirm_within": confirm_within}
+    if seal is None:
+        return messages.encode({**head, **tail, **answer.to_document()})
+    sealed = derivation.seal_answer(
+        activation_key=seal.activation_key,
+        ask_id=ask_id,
+        client_id=client_id,
+        nonce=seal.nonce,
+        clear=messages.encode(answer.to_document()),
+    )
+    return messages.encode({**head, **tail, "sealed": sealed})
+
+
+def longest_accepted(
+    *,
+    endpoint: str,
+    account: str,
+    client_id: str,
+    configuration: Mapping[str, Mapping[str, Any]],
+    applications: Sequence[Mapping[str, Any]],
+) -> int:
+    """How many bytes the longest answer of a request with this content has: sealed, with the longest id."""
+    answer = Answer(
+        run="r" * 22,
+        connection={
+            "endpoint": endpoint,
+            "account": account,
+            "client_id": client_id,
+            "username": "d-" + "u" * 26,
+            "password": "p" * 43,
+        },
+        configuration=configuration,
+        applications=applications,
+    )
+    now = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+    seal = Seal(activation_key="k" * 32, nonce=bytes(derivation.NONCE_BYTES))
+    return len(encode_accepted(answer, ask_id="i" * 64, client_id=client_id, now=now, confirm_within=10**8, seal=seal))

@@ -1,0 +1,228 @@
+"""
+Who may connect, on which broker, under which client id (design D1, D4, D7, D9).
+
+`decide_presence` is the whole rule less the password; it also answers topic checks of clients that are connected
+already but unknown to this process (D8). `decide_connect` adds what only a CONNECT shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from service.core import names
+from service.core.coupling import Connection, decide_coupling
+from service.core.grants import SERVICE_GRANTS, Grant, account_grants, provision_grants
+from service.core.verdicts import Denied
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A user as the database has it. Exactly one of the two secrets is set, by kind."""
+
+    id: int
+    kind: str  # provision, device, person or service
+    enabled: bool
+    confirmed: bool
+    password_bcrypt: str | None
+    secret_sha256: bytes | None
+    permissions: frozenset[str]
+    version: int
+
+    @classmethod
+    def from_document(cls, row: dict[str, Any]) -> User:
+        """From the `user` part of what `hook_facts` returns: bytes as hexadecimal text, sets as arrays."""
+        secret = row["secret_sha256"]
+        return cls(
+            **{
+                **row,
+                "secret_sha256": bytes.fromhex(secret) if secret else None,
+                "permissions": frozenset(row["permissions"]),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """The user's account, and whether this broker serves it (always false for provision brokers, which serve all)."""
+
+    id: int
+    name: str
+    enabled: bool
+    coupling: str
+    served: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The live run that generated a user whose first login is still to come."""
+
+    id: int
+    version: int
+    past_deadline: bool
+    request_version: int
+    request_enabled: bool
+    client_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A registered device."""
+
+    id: int
+    enabled: bool
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that is known of one username and client id at one broker, at one moment."""
+
+    broker_role: str | None
+    highest_cost: int | None
+    user: User | None
+    account: Account | None
+    # Provision brokers: whether a request matches credential and client id, and is enabled.
+    request_enabled: bool | None
+    run: Run | None
+    device: Device | None
+    connection: Connection | None
+    reserved_elsewhere: bool
+    client_id_of_another_account: bool
+
+    @classmethod
+    def from_document(cls, row: dict[str, Any]) -> Facts:
+        """From the document that the database's `hook_facts` returns."""
+        return cls(
+            broker_role=row["broker_role"],
+            highest_cost=row["highest_cost"],
+            user=User.from_document(row["user"]) if row["user"] else None,
+            account=Account(**row["account"]) if row["account"] else None,
+            request_enabled=row["request"]["enabled"] if row["request"] else None,
+            run=Run(**row["run"]) if row["run"] else None,
+            device=Device(**row["device"]) if row["device"] else None,
+            connection=Connection(**row["connection"]) if row["connection"] else None,
+            reserved_elsewhere=row["reserved_elsewhere"],
+            client_id_of_another_account=bool(row["client_id_of_another_account"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Present:
+    """The client may be here, with these grants. `changes`: its login has to write rows first (`hook_login`)."""
+
+    grants: tuple[Grant, ...]
+    account_id: int | None
+    changes: bool = False
+
+
+def refuse_input(username: str, password: str, client_id: str, longest_client_id: int) -> Denied | None:
+    """
+    What the input alone refuses, before any token or look-up (D5). None: go on.
+
+    A NUL never gets here whole: Mosquitto 2.0 cuts the password at it, and it then equals its prefix.
+    """
+    if not username:
+        return Denied(reason="no_username")
+    if not password:
+        return Denied(reason="no_password")
+    if username.startswith("~"):
+        return None if username in SERVICE_GRANTS else Denied(reason="malformed_username")
+    if not names.USERNAME.fullmatch(username):
+        return Denied(reason="malformed_username")
+    if not names.is_client_id(client_id, longest_client_id):
+        return Denied(reason="malformed_client_id")
+    if not names.is_password(password):
+        return Denied(reason="malformed_password")
+    return None
+
+
+def refuse_session(broker_role: str, username: str, clean: bool | None) -> Denied | None:
+    """Devices have clean sessions only on the provision broker, where the plugin tells (`clean` is not None)."""
+    if broker_role == "provision" and clean is False and username != names.RESPONDER:
+        return Denied(reason="session_not_clean")
+    return None
+
+
+def decide_presence(facts: Facts, username: str, client_id: str) -> Present | Denied:
+    """Whether this user may be at this broker under this client id, and with which grants."""
+    user = facts.user
+    if facts.broker_role not in ("provision", "account"):
+        return Denied(reason="unknown_broker")
+    if user is None:
+        return Denied(reason="unknown_user")
+    if not user.enabled:
+        return Denied(reason="user_disabled")
+    if user.kind == "service":
+        return _decide_service(facts.broker_role, username, client_id)
+    if facts.account is None or not facts.account.enabled:
+        return Denied(reason="account_disabled")
+    if facts.broker_role == "provision":
+        return _decide_on_provision_broker(facts, user, client_id)
+    return _decide_on_account_broker(facts, user, facts.account, client_id)
+
+
+def _decide_service(broker_role: str, username: str, client_id: str) -> Present | Denied:
+    if username != names.RESPONDER or client_id != names.RESPONDER:
+        return Denied(reason="not_a_service_client")
+    if broker_role != "provision":
+        return Denied(reason="wrong_broker")
+    return Present(grants=SERVICE_GRANTS[username], account_id=None)
+
+
+def _decide_on_provision_broker(facts: Facts, user: User, client_id: str) -> Present | Denied:
+    """
+    The page: "In order to connect to the provision broker, a provision request with the device data must already
+    exist." Its window is not asked here: outside it a device may connect, but is not provisioned.
+    """
+    if user.kind != "provision":
+        return Denied(reason="wrong_broker")
+    if facts.request_enabled is None:
+        return Denied(reason="no_matching_request")
+    if not facts.request_enabled:
+        return Denied(reason="request_disabled")
+    assert facts.account is not None
+    return Present(grants=provision_grants(client_id), account_id=facts.account.id)
+
+
+def _decide_on_account_broker(facts: Facts, user: User, account: Account, client_id: str) -> Present | Denied:
+    if user.kind not in ("device", "person"):
+        return Denied(reason="wrong_broker")
+    if not account.served:
+        return Denied(reason="account_not_served")
+    if "broker:connect" not in user.permissions:
+        return Denied(reason="no_connect_permission")
+    if facts.client_id_of_another_account:
+        return Denied(reason="client_id_of_another_account")
+    if facts.device is not None and not facts.device.enabled:
+        return Denied(reason="device_disabled")
+    if user.kind == "device" and not user.confirmed:
+        refused = _refuse_first_login(facts.run, client_id)
+        if refused is not None:
+            return refused
+    coupled = decide_coupling(
+        user_id=user.id,
+        connection=facts.connection,
+        account_coupling=account.coupling,
+        reserved_elsewhere=facts.reserved_elsewhere,
+    )
+    if isinstance(coupled, Denied):
+        return coupled
+    return Present(
+        grants=account_grants(account.name, client_id, user.permissions),
+        account_id=account.id,
+        changes=coupled.changes or facts.run is not None,
+    )
+
+
+def _refuse_first_login(run: Run | None, client_id: str) -> Denied | None:
+    """A generated user's first login confirms its run, so it must be the run's device, in its time."""
+    if run is None:
+        return Denied(reason="no_live_run")
+    if run.client_id != client_id:
+        return Denied(reason="client_id_of_another_run")
+    if not run.request_enabled:
+        return Denied(reason="request_disabled")
+    if run.past_deadline:
+        return Denied(reason="past_deadline")
+    return None

@@ -1,0 +1,256 @@
+"""
+Device configurations: components with typed parameters, what an administrator adds, and what provisioning overrides.
+
+A configuration is `{component: {parameter: Value}}`. Five parameters of the MQTT transport always come from the run
+(design 4.3): wherever an additional configuration names them, in whatever case, they lose.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.core.problems import Problem
+
+TRANSPORT = "org.eclipse.kura.core.data.transport.mqtt.MqttDataTransport"
+# The page writes `clientId`, Kura `client-id`: both are removed.
+OVERRIDDEN = frozenset({"broker-url", "topic.context.account-name", "client-id", "clientid", "username", "password"})
+
+FIELD = "additional_device_configuration"
+NAME_MAX_LENGTH = 255
+MAX_COMPONENTS = 1_000
+MAX_PARAMETERS = 10_000
+
+_INTEGERS = {"Byte": 8, "Short": 16, "Integer": 32, "Long": 64}
+_FLOATS = frozenset({"Float", "Double"})
+_TEXTS = frozenset({"String", "Password"})
+TYPES = frozenset({*_INTEGERS, *_FLOATS, *_TEXTS, "Boolean", "Character"})
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """
+    A parameter's value: clear, or sealed where its type is Password.
+
+    `type` is one of Kura's types; a tuple is an array. Exactly one of `clear` and `sealed` is set.
+    """
+
+    type: str
+    clear: Scalar | tuple[Scalar, ...] | None = field(default=None, repr=False)
+    sealed: str | None = field(default=None, repr=False)
+
+    def to_document(self) -> dict[str, Any]:
+        """As it is stored."""
+        if self.sealed is not None:
+            return {"type": self.type, "sealed": self.sealed}
+        return {"type": self.type, "value": list(self.clear) if isinstance(self.clear, tuple) else self.clear}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Value:
+        """From what `to_document` stored."""
+        type_, clear = document["type"], document.get("value")
+        if type_ in _FLOATS and clear is not None:
+            # jsonb keeps 1e300 as a whole number of 301 digits.
+            clear = [float(item) for item in clear] if isinstance(clear, list) else float(clear)
+        return cls(type=type_, clear=tuple(clear) if isinstance(clear, list) else clear, sealed=document.get("sealed"))
+
+
+Configuration = Mapping[str, Mapping[str, Value]]
+
+
+def is_overridden(component: str, parameter: str) -> bool:
+    """Whether provisioning owns this parameter: one of the five, in the transport or a named instance of it."""
+    return component.strip().casefold().startswith(TRANSPORT.casefold()) and parameter.strip().casefold() in OVERRIDDEN
+
+
+def without_overridden(configuration: Configuration) -> dict[str, dict[str, Value]]:
+    """The configuration less what provisioning owns."""
+    return {
+        component: {name: value for name, value in parameters.items() if not is_overridden(component, name)}
+        for component, parameters in configuration.items()
+    }
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with its duplicates."""
+
+
+def parse(text: str) -> tuple[dict[str, dict[str, Value]], list[Problem]]:
+    """
+    Read `{component: {parameter: value}}` from JSON.
+
+    A value is a scalar, an array of scalars of one type, or `{"type": <Kura type>, "value": ...}`. Returns what could
+    be read and every problem; a duplicate of an overridden parameter is no problem, as it loses anyway.
+    """
+    try:
+        document = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return {}, [_problem("not_json", "must be JSON: {component: {parameter: value}}")]
+    if not isinstance(document, _Pairs):
+        return {}, [_problem("not_an_object", "must be an object: {component: {parameter: value}}")]
+    problems: list[Problem] = []
+    configuration: dict[str, dict[str, Value]] = {}
+    for component, parameters in document:
+        problems += _check_component(component, parameters, component in configuration)
+        if isinstance(parameters, _Pairs):
+            read = configuration.setdefault(component, {})
+            problems += _read_parameters(component, parameters, read)
+    if len(configuration) > MAX_COMPONENTS or sum(map(len, configuration.values())) > MAX_PARAMETERS:
+        problems.append(_problem("too_many", f"at most {MAX_COMPONENTS} components and {MAX_PARAMETERS} parameters"))
+    return configuration, problems
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _problem(rule: str, text: str) -> Problem:
+    return Problem(field=FIELD, rule=rule, text=text)
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= NAME_MAX_LENGTH and _is_text(name) and name == name.strip()
+
+
+def _is_text(text: str) -> bool:
+    """What Postgres, XML and every device can carry: no NUL, no lone surrogate."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _check_component(component: str, parameters: object, seen: bool) -> Iterator[Problem]:
+    if not _is_name(component):
+        yield _problem(
+            "component_name", f"a component's name must have 1 to {NAME_MAX_LENGTH} characters: {component[:64]!r}"
+        )
+    if seen:
+        yield _problem("duplicate_component", f"component {component!r} is given twice")
+    if not isinstance(parameters, _Pairs):
+        yield _problem("component", f"component {component!r} must be an object of parameters")
+
+
+def _read_parameters(component: str, pairs: _Pairs, into: dict[str, Value]) -> Iterator[Problem]:
+    for name, raw in pairs:
+        if name in into and not is_overridden(component, name):
+            yield _problem("duplicate_parameter", f"{component}.{name} is given twice")
+        if not _is_name(name) and not is_overridden(component, name):
+            yield _problem(
+                "parameter_name", f"{component}: a parameter's name must have 1 to {NAME_MAX_LENGTH} characters"
+            )
+        value = _read_value(raw)
+        if value is not None:
+            into[name] = value
+        elif not is_overridden(component, name):
+            yield _problem(
+                "value",
+                f"{component}.{name}: must be a scalar, an array of scalars of one type, or "
+                f'{{"type", "value"}} with a type of {", ".join(sorted(TYPES))} that the value fits',
+            )
+
+
+def _read_value(raw: object) -> Value | None:
+    if isinstance(raw, _Pairs):
+        typed = dict(raw)
+        if typed.keys() != {"type", "value"} or typed["type"] not in TYPES:
+            return None
+        return _typed(typed["type"], typed["value"])
+    inferred = _infer(raw[0] if isinstance(raw, list) and raw else raw)
+    return _typed(inferred, raw) if inferred else None
+
+
+def _infer(scalar: object) -> str | None:
+    if isinstance(scalar, bool):
+        return "Boolean"
+    if isinstance(scalar, int):
+        return "Integer" if -(2**31) <= scalar < 2**31 else "Long"
+    if isinstance(scalar, float):
+        return "Double"
+    return "String" if isinstance(scalar, str) else None
+
+
+def _typed(type_: str, raw: Any) -> Value | None:
+    if isinstance(raw, list) and not isinstance(raw, _Pairs):
+        return Value(type=type_, clear=tuple(raw)) if all(_fits(type_, item) for item in raw) else None
+    return Value(type=type_, clear=raw) if _fits(type_, raw) else None
+
+
+def _integer_fits(bits: int) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, int) and not isinstance(value, bool) and -(2 ** (bits - 1)) <= value < 2 ** (bits - 1)
+    )
+
+
+def _float_fits(value: Any) -> bool:
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < 2**1023
+        and math.isfinite(value)
+    )
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    **{name: _integer_fits(bits) for name, bits in _INTEGERS.items()},
+    **dict.fromkeys(_FLOATS, _float_fits),
+    **dict.fromkeys(_TEXTS, lambda value: isinstance(value, str) and _is_text(value)),
+    "Boolean": lambda value: isinstance(value, bool),
+    "Character": lambda value: isinstance(value, str) and len(value) == 1 and _is_text(value),
+}
+
+
+def _fits(type_: str, value: Any) -> bool:
+    return _CHECKS[type_](value)
+
+
+def to_document(configuration: Configuration) -> dict[str, dict[str, Any]]:
+    """As it is stored in jsonb."""
+    return {
+        component: {name: value.to_document() for name, value in parameters.items()}
+        for component, parameters in configuration.items()
+    }
+
+
+def from_document(document: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Value]]:
+    """From what `to_document` stored."""
+    return {
+        component: {name: Value.from_document(value) for name, value in parameters.items()}
+        for component, parameters in document.items()
+    }
+
+
+Transform = Callable[[str, str, Value], Value]
+
+
+def map_passwords(configuration: Configuration, transform: Transform) -> dict[str, dict[str, Value]]:
+    """Every Password value replaced by `transform(component, parameter, value)`: sealing, opening, hiding."""
+    return {
+        component: {
+            name: transform(component, name, value) if value.type == "Password" else value
+            for name, value in parameters.items()
+        }
+        for component, parameters in configuration.items()
+    }
+
+
+def _json_scalar(value: Scalar | None) -> Scalar | None:
+    """RFC 7493, section 2.2: a whole number that a double cannot hold exactly is sent as text."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
+        return str(value)
+    return value
+
+
+def render_json(configuration: Configuration) -> dict[str, dict[str, Any]]:
+    """As a JSON device reads it: bare values. Every Password must have been opened."""
+    return {
+        component: {
+            name: [_json_scalar(item) for item in value.clear]
+            if isinstance(value.clear, tuple)
+            else _json_scalar(value.clear)
+            for name, value in parameters.items()
+        }
+        for component, parameters in configuration.items()
+    }

@@ -1,0 +1,26 @@
+"""How a run goes on: what a device's `status` message, or a step's reply, does to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.core.states import RunState, may_move_run
+from service.core.verdicts import Denied
+
+
+@dataclass(frozen=True)
+class Moves:
+    """The run goes to the state that was said."""
+
+
+def decide_status(run: RunState | None, said: RunState) -> Moves | Denied:
+    """
+    `run` is the state of the live run that the message names; None where it names none, or another.
+
+    Forward only; steps may be left out.
+    """
+    if run is None:
+        return Denied(reason="status_of_another_run")
+    if not may_move_run(run, said):
+        return Denied(reason="status_late")
+    return Moves()
