@@ -1,0 +1,1 @@
+"""The `provision` command: parse, call one operation, render."""

@@ -1,0 +1,99 @@
+"""
+The hooks' side of the database: functions to EXECUTE, no table at all (D13). Trouble that passes raises `Unavailable`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from service.core.connect import Facts
+from service.db import queries
+from service.db.pool import Pool, translating
+
+_SQL = queries.load("hooks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerSecrets:
+    """A broker and the hashes that its secret may have: two while a rotation is open."""
+
+    name: str
+    role: str
+    hashes: tuple[bytes, ...] = field(repr=False)
+
+
+class HookStore:
+    """Every call is one statement on a connection that is held, without a round trip when it is given back."""
+
+    def __init__(self, pool: Pool, *, patience: float = 1.0) -> None:
+        self._pool = pool
+        self._patience = patience
+
+    async def _call(self, name: str, *arguments: Any) -> Any:
+        async with translating(), self._pool.acquire(timeout=self._patience) as connection:
+            return await connection.fetchval(_SQL[name], *arguments)
+
+    async def brokers(self) -> list[BrokerSecrets]:
+        """Every broker."""
+        async with translating(), self._pool.acquire(timeout=self._patience) as connection:
+            rows = await connection.fetch(_SQL["brokers"])
+        return [
+            BrokerSecrets(
+                name=row["name"],
+                role=row["role"],
+                hashes=tuple(h for h in (row["secret_sha256"], row["previous_secret_sha256"]) if h is not None),
+            )
+            for row in rows
+        ]
+
+    async def facts(self, broker: str, username: str, client_id: str) -> Facts:
+        """What a decision about this client of this broker is made from, at one moment."""
+        return Facts.from_document(msgspec.json.decode(await self._call("facts", broker, username, client_id)))
+
+    async def login(self, event_key: bytes, broker: str, client_id: str, facts: Facts) -> bool:
+        """
+        Write what an allowed login changes, in one transaction that holds the rows.
+
+        False: something that the decision was made from has changed since, and nothing was written.
+        """
+        assert facts.account is not None
+        assert facts.user is not None
+        run, device, connection = facts.run, facts.device, facts.connection
+        outcome: str = await self._call(
+            "login",
+            event_key,
+            broker,
+            client_id,
+            facts.account.id,
+            facts.user.id,
+            facts.user.version,
+            run.id if run else None,
+            run.version if run else None,
+            run.request_version if run else None,
+            device.id if device else None,
+            device.version if device else None,
+            connection.id if connection else None,
+            connection.version if connection else None,
+        )
+        return outcome == "moved"
+
+    async def use_one_time_password(self, secret_sha256: bytes, client_id: str) -> bool:
+        """Whether it was good for this client id; it never is again."""
+        return bool(await self._call("use_one_time_password", secret_sha256, client_id))
+
+    async def heartbeat(self) -> None:
+        """Time counts while somebody beats."""
+        await self._call("heartbeat")
+
+    async def count_refusals(self, refusals: Sequence[dict[str, Any]]) -> None:
+        """Add counted refusals: {"broker", "username", "client_id", "reason", "count", "topic"?, "access"?}."""
+        await self._call("count_refusals", json.dumps(list(refusals)))
+
+    async def note_seen(self, seen: Sequence[tuple[int, str]]) -> None:
+        """Clients that were seen, as (account id, client id)."""
+        await self._call("note_seen", json.dumps(list(seen)))

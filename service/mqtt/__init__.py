@@ -1,0 +1,1 @@
+"""MQTT: a small client, the responder, the simulated device."""

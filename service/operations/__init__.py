@@ -1,0 +1,1 @@
+"""What administrators, devices and time do: load, decide, save in one transaction (D11)."""

@@ -1,0 +1,96 @@
+"""
+What every administrator's operation is done with: the two databases' roles, who acts, and keys that only seal.
+
+An account's work runs as provisioning_admin, which sees one account at a time; what concerns more than one runs as
+provisioning_platform (D13). The helpers here are the only ones that open their transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from service.core.problems import InvalidInput, NotFound, Problem
+from service.core.requests import Limits
+from service.db import queries
+from service.db.pool import Connection, Pool, transaction
+from service.db.records import Account
+from service.keys import SealingKeys
+from service.operations.events import Author
+from service.passwords import DEFAULT_COST
+
+_ACCOUNTS = queries.load("accounts")
+
+# A constraint's name is the rule that it keeps: field, rule, and a sentence for people.
+CONSTRAINTS: dict[str, Problem] = {
+    name: Problem(field=field_, rule=rule, text=text)
+    for name, field_, rule, text in (
+        ("client_id_belongs_to_one_account", "client_id", "client_id_taken", "is already in use"),
+        ("provision_requests_client_id_unique", "client_id", "client_id_taken", "is already in use"),
+        ("users_name_unique", "username", "username_taken", "is already used"),
+        ("accounts_name_unique", "name", "name_taken", "is already used"),
+        ("brokers_name_unique", "name", "name_taken", "is already used"),
+        ("owned_by_an_account", "account", "provision_account", "the provision account owns nothing"),
+        ("provision_requests_move_known", "state", "state", "the request's state does not allow this"),
+        (
+            "provision_requests_broker_serves_account",
+            "provision_endpoint",
+            "endpoint_not_served",
+            "must be an endpoint of a broker that serves the account",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Administration:
+    """The administrators' side, once a process."""
+
+    admin_pool: Pool
+    platform_pool: Pool
+    author: Author
+    sealing_keys: SealingKeys = field(repr=False)
+    limits: Limits = field(default_factory=Limits)
+    bcrypt_cost: int = DEFAULT_COST
+    provision_account: str = "provision"
+
+    @asynccontextmanager
+    async def account_transaction(self, account_id: int) -> AsyncIterator[Connection]:
+        """One transaction that sees this account and no other. Constraint violations become InvalidInput."""
+        async with _explaining(), transaction(self.admin_pool) as connection:
+            await connection.execute("SELECT set_config('app.account_id', $1, true)", str(account_id))
+            yield connection
+
+    @asynccontextmanager
+    async def platform_transaction(self) -> AsyncIterator[Connection]:
+        """One transaction that sees every account. Constraint violations become InvalidInput."""
+        async with _explaining(), transaction(self.platform_pool) as connection:
+            yield connection
+
+    async def account(self, name: str) -> Account:
+        """An account by name. Raises NotFound."""
+        async with self.platform_transaction() as connection:
+            return await find_account(connection, name)
+
+
+async def find_account(connection: Connection, name: str) -> Account:
+    """A tenant's account by name, as the platform sees it. Raises NotFound."""
+    row = await connection.fetchrow(_ACCOUNTS["find"], name)
+    if row is None or row["kind"] != "account":
+        raise NotFound("account", f"there is no account {name!r}")
+    return Account.from_row(row)
+
+
+@asynccontextmanager
+async def _explaining() -> AsyncIterator[None]:
+    """Turn a violated constraint into the problem it stands for."""
+    try:
+        yield
+    except asyncpg.IntegrityConstraintViolationError as error:
+        problem = CONSTRAINTS.get(error.constraint_name or "")
+        if problem is None:
+            raise
+        raise InvalidInput([problem]) from error

@@ -1,0 +1,264 @@
+"""
+The brokers' questions: may this client connect, may it use this topic (design sections 3 and 5).
+
+Decisions are `core`'s; here is what they need to be asked with: who the broker is, what is remembered, the slow-hash
+budget, and the one call that writes what a login changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import enum
+import hmac
+import time
+from dataclasses import dataclass, field
+
+from service import keys, log
+from service.core import budget, names
+from service.core.budget import Budget
+from service.core.connect import Facts, Present, decide_presence, refuse_input, refuse_session
+from service.core.grants import Access, decide_acl
+from service.core.verdicts import Denied
+from service.db.hooks import BrokerSecrets, HookStore
+from service.db.pool import Unavailable
+from service.memory import Client, Grants, Refusals
+from service.passwords import DEFAULT_COST, Hasher, VerifiedPasswords, cost_of
+
+_log = log.get("hooks")
+
+
+class Outcome(enum.Enum):
+    """What a broker is told (D3)."""
+
+    ALLOWED = 200
+    DENIED = 403
+    UNAVAILABLE = 503
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An outcome with its true reason, which only our log and counters see."""
+
+    outcome: Outcome
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.outcome is Outcome.ALLOWED
+
+
+ALLOWED = Verdict(Outcome.ALLOWED)
+
+
+def _denied(denied: Denied) -> Verdict:
+    return Verdict(Outcome.DENIED, denied.reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectQuestion:
+    """A CONNECT. `clean` is None where the plugin does not tell."""
+
+    username: str
+    password: str = field(repr=False)
+    client_id: str
+    clean: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AclQuestion:
+    """A topic check; `acc` as the broker sends it."""
+
+    username: str
+    client_id: str
+    topic: str
+    acc: int
+
+
+@dataclass(kw_only=True)
+class Admission:
+    """One hooks process's view of who may do what."""
+
+    store: HookStore
+    hasher: Hasher
+    grants: Grants
+    passwords: VerifiedPasswords
+    event_key: bytes = field(repr=False)
+    client_id_length: int = names.CLIENT_ID_LENGTH
+    slow_hash_rate: float = 4.0
+    slow_hash_burst: float = 2.0
+    # A question that takes longer is answered 503: the broker stands still while it waits.
+    patience: float = 1.5
+    refusals: Refusals = field(default_factory=Refusals)
+    seen: set[tuple[int, str]] = field(default_factory=set)
+    brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
+    _budgets: dict[str, Budget] = field(default_factory=dict)
+
+    async def load_brokers(self) -> None:
+        """Brokers and their secrets, at start and whenever one of them changes. Raises Unavailable."""
+        self.brokers = {broker.name: broker for broker in await self.store.brokers()}
+
+    def authenticate_broker(self, authorization: str | None) -> BrokerSecrets | None:
+        """Who asks, by HTTP Basic `<name>:<secret>`, without a query. None: nobody we know."""
+        if authorization is None or not authorization.startswith("Basic "):
+            return None
+        try:
+            name, separator, secret = base64.b64decode(authorization[6:], validate=True).decode("utf-8").partition(":")
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            return None
+        broker = self.brokers.get(name)
+        computed = keys.secret_hash(keys.BROKER, secret)
+        hashes = broker.hashes if broker is not None else (bytes(len(computed)),)
+        good = [hmac.compare_digest(stored, computed) for stored in hashes]
+        return broker if separator and broker is not None and any(good) else None
+
+    async def connect(self, broker: BrokerSecrets, question: ConnectQuestion) -> Verdict:
+        """May this client connect to this broker?"""
+        client = (broker.name, question.username, question.client_id)
+        try:
+            async with asyncio.timeout(self.patience):
+                verdict = await self._connect(broker, question, client)
+        except (Unavailable, TimeoutError) as error:
+            verdict = Verdict(Outcome.UNAVAILABLE, "database_unavailable")
+            _log.warning("connect_unavailable", broker=broker.name, error=str(error) or type(error).__name__)
+        if not verdict:
+            self.refusals.count(client, verdict.reason)
+        return verdict
+
+    async def _connect(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
+        refused = refuse_input(
+            question.username, question.password, question.client_id, self.client_id_length
+        ) or refuse_session(broker.role, question.username, question.clean)
+        if refused is not None:
+            return _denied(refused)
+        if question.username == names.TAKEOVER:
+            return await self._connect_takeover(question)
+        if broker.role == "provision" and question.username != names.RESPONDER:
+            return await self._connect_with_password(broker, question, client)
+        return await self._connect_with_secret(broker, question, client)
+
+    async def _connect_takeover(self, question: ConnectQuestion) -> Verdict:
+        """`~takeover` ends a session by taking its client id over; its password is good once."""
+        hashed = keys.secret_hash(keys.TAKEOVER, question.password)
+        if await self.store.use_one_time_password(hashed, question.client_id):
+            return ALLOWED
+        return Verdict(Outcome.DENIED, "wrong_password")
+
+    async def _connect_with_secret(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
+        """Generated secrets: one SHA-256, so no budget is needed."""
+        load = self.grants.begin_load(client)
+        decision: Present | Denied | None = None
+        try:
+            facts = await self.store.facts(*client)
+            stored = facts.user.secret_sha256 if facts.user else None
+            matches = keys.matches(stored, keys.USER, question.password)
+            decision = decide_presence(facts, question.username, question.client_id)
+            if not matches:
+                decision = None  # says nothing about whoever is connected under this name
+                return Verdict(Outcome.DENIED, "wrong_password" if facts.user else "unknown_user")
+            if isinstance(decision, Denied):
+                return _denied(decision)
+            if decision.changes and not await self.store.login(self.event_key, broker.name, question.client_id, facts):
+                decision = None
+                return Verdict(Outcome.UNAVAILABLE, "changed_meanwhile")
+            self._note_seen(decision, question.client_id)
+            return ALLOWED
+        finally:
+            self.grants.end_load(load, decision, keep_denied=False)
+
+    async def _connect_with_password(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
+        """
+        Factory passwords (D5): a token of the broker's slow-hash budget before any look-up, known and unknown names
+        alike, unless memory knows user and password; then only where the verdict is a refusal or the row is newer.
+        """
+        remembered = self.passwords.version(question.username, question.password)
+        if remembered is None and not self._take_token(broker.name):
+            return Verdict(Outcome.UNAVAILABLE, "over_budget")
+        load = self.grants.begin_load(client)
+        decision: Present | Denied | None = None
+        try:
+            facts = await self.store.facts(*client)
+            decision = decide_presence(facts, question.username, question.client_id)
+            known = remembered is not None and facts.user is not None and facts.user.version == remembered
+            if known and decision:
+                return ALLOWED
+            if remembered is not None and not self._take_token(broker.name):
+                decision = None
+                return Verdict(Outcome.UNAVAILABLE, "over_budget")
+            if not await self._verify(question, facts, refuse_anyway=not decision):
+                decision = None
+                return Verdict(Outcome.DENIED, "wrong_password" if facts.user else "unknown_user")
+            return ALLOWED if not isinstance(decision, Denied) else _denied(decision)
+        finally:
+            self.grants.end_load(load, decision, keep_denied=False)
+
+    async def _verify(self, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool) -> bool:
+        user = facts.user
+        stored = user.password_bcrypt if user is not None else None
+        highest = max(facts.highest_cost or DEFAULT_COST, cost_of(stored) if stored else 0)
+        verified = await self.hasher.verify(question.password, stored, highest, pad=refuse_anyway)
+        if verified and user is not None:
+            self.passwords.remember(question.username, question.password, user.version)
+        else:
+            self.passwords.forget(question.username, question.password)
+        return verified
+
+    def _take_token(self, broker: str) -> bool:
+        now = time.monotonic()
+        before = self._budgets.get(broker) or budget.full_budget(self.slow_hash_rate, self.slow_hash_burst, now)
+        self._budgets[broker], enough = budget.take(before, now)
+        return enough
+
+    async def acl(self, broker: BrokerSecrets, question: AclQuestion) -> Verdict:
+        """May this client use this topic?"""
+        client = (broker.name, question.username, question.client_id)
+        try:
+            async with asyncio.timeout(self.patience):
+                decision = await self._presence(client)
+        except (Unavailable, TimeoutError):
+            fallback = self.grants.without_database(client)
+            if fallback is None:
+                return self._refuse_acl(client, question, Verdict(Outcome.UNAVAILABLE, "database_unavailable"))
+            decision = fallback
+        if isinstance(decision, Denied):
+            return self._refuse_acl(client, question, _denied(decision))
+        granted = decide_acl(decision.grants, question.acc, question.topic)
+        if isinstance(granted, Denied):
+            return self._refuse_acl(client, question, _denied(granted))
+        self._note_seen(decision, question.client_id)
+        return ALLOWED
+
+    async def _presence(self, client: Client) -> Present | Denied:
+        """From memory while the feed is heard, else from the database. Raises Unavailable."""
+        _, username, client_id = client
+        if username == names.TAKEOVER:
+            return Denied(reason="no_grant")
+        if username != names.RESPONDER and not names.USERNAME.fullmatch(username):
+            return Denied(reason="malformed_username")
+        if username != names.RESPONDER and not names.is_client_id(client_id, self.client_id_length):
+            return Denied(reason="malformed_client_id")
+        current = self.grants.current(client)
+        if current is not None:
+            return current
+        load = self.grants.begin_load(client)
+        decision: Present | Denied | None = None
+        try:
+            facts = await self.store.facts(*client)
+            decision = decide_presence(facts, username, client_id)
+            return decision
+        finally:
+            self.grants.end_load(load, decision, keep_denied=True)
+
+    def _refuse_acl(self, client: Client, question: AclQuestion, verdict: Verdict) -> Verdict:
+        access = next((access.name for access in Access if access == question.acc), str(question.acc))
+        self.refusals.count(client, verdict.reason, question.topic, access)
+        return verdict
+
+    def _note_seen(self, decision: Present, client_id: str) -> None:
+        if decision.account_id is not None:
+            self.seen.add((decision.account_id, client_id))
+
+    def note_changes(self, changes: list[tuple[str, str]], lost: bool) -> bool:
+        """The feed was heard. Returns whether brokers must be loaded anew."""
+        self.grants.note_changes(changes, lost)
+        return lost or any(kind == "broker" for kind, _ in changes)

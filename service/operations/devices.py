@@ -1,0 +1,49 @@
+"""The device registry, as far as administrators change it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.core.problems import NotFound
+from service.db import queries
+from service.operations import events
+from service.operations.administration import Administration
+
+_DEVICES = queries.load("devices")
+
+
+async def list_devices(
+    admin: Administration, account_name: str | None, client_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Devices with their connections: of one account, or of all."""
+    if account_name is None:
+        async with admin.platform_transaction() as connection:
+            rows = await connection.fetch(_DEVICES["list"], None, client_id)
+    else:
+        account = await admin.account(account_name)
+        async with admin.account_transaction(account.id) as connection:
+            rows = await connection.fetch(_DEVICES["list"], account.id, client_id)
+    return [{name: value for name, value in dict(row).items() if name != "id"} for row in rows]
+
+
+async def set_device_enabled(admin: Administration, account_name: str, client_id: str, *, enabled: bool) -> None:
+    """Let a device in at its account's brokers, or keep it out: at once, also where it is connected."""
+    account = await admin.account(account_name)
+    async with admin.account_transaction(account.id) as connection:
+        if await connection.fetchval(_DEVICES["set_enabled"], account.id, client_id, enabled) is None:
+            raise NotFound("client_id", f"there is no device {client_id!r}")
+        await events.append(
+            connection,
+            admin.author,
+            "device_enabled" if enabled else "device_disabled",
+            account_id=account.id,
+            client_id=client_id,
+        )
+
+
+async def find_account_of_device(admin: Administration, client_id: str) -> str:
+    """The account of a device, for operators who work on all of them. Raises NotFound."""
+    found = await list_devices(admin, None, client_id)
+    if not found:
+        raise NotFound("client_id", f"there is no device {client_id!r}")
+    return str(found[0]["account"])

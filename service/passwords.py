@@ -1,0 +1,124 @@
+"""
+Factory passwords: bcrypt off the event loop, every refusal at the same price, and the memory of verified ones (D5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+
+import bcrypt
+from cachetools import LRUCache
+
+from service.core.names import is_password
+
+DEFAULT_COST = 10
+LOWEST_COST = 4
+
+
+def cost_of(stored: str) -> int:
+    """The cost in a stored bcrypt hash; the lowest where it is malformed."""
+    try:
+        return int(stored[4:6])
+    except ValueError:
+        return LOWEST_COST
+
+
+def hash_password(password: str, cost: int) -> str:
+    """A bcrypt hash of a password that `check_provision_password` accepted."""
+    return bcrypt.hashpw(password.encode("ascii"), bcrypt.gensalt(cost)).decode("ascii")
+
+
+def verify(password: str, stored: str) -> bool:
+    """
+    Whether the password is the stored one; a malformed hash is never.
+
+    bcrypt 5 raises beyond 72 bytes and on malformed hashes: both mean no, at once and everywhere.
+    """
+    if not is_password(password):
+        return False
+    try:
+        return bcrypt.checkpw(password.encode("ascii"), stored.encode("ascii"))
+    except ValueError:
+        return False
+
+
+def spend(password: str, cost: int) -> None:
+    """Hash to no purpose, at this cost: what an unknown name or an early refusal pays."""
+    bcrypt.hashpw(password.encode("ascii", "replace")[:72], bcrypt.gensalt(max(cost, LOWEST_COST)))
+
+
+def spend_difference(password: str, paid: int, highest: int) -> None:
+    """
+    Bring what was paid (one hash of cost `paid`) up to one hash of cost `highest`.
+
+    A hash of cost c takes 2^c, and 2^c + 2^c + 2^(c+1) + ... + 2^(h-1) = 2^h.
+    """
+    for cost in range(paid, highest):
+        spend(password, cost)
+
+
+class Hasher:
+    """bcrypt in threads of its own: it releases the GIL, so they scale with the cores and the event loop stays free."""
+
+    def __init__(self, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="bcrypt")
+        self.hashes = 0
+
+    async def verify(self, password: str, stored: str | None, highest: int, *, pad: bool = False) -> bool:
+        """
+        Verify, or refuse at the price of one hash of the highest stored cost.
+
+        `stored` None (unknown user) hashes to no purpose. `pad`: the full price also where the password is right,
+        because the client will be refused for another reason.
+        """
+        self.hashes += 1
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, _verify_at_price, password, stored, highest, pad)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _verify_at_price(password: str, stored: str | None, highest: int, pad: bool) -> bool:
+    if stored is None:
+        spend(password, highest)
+        return False
+    verified = verify(password, stored)
+    if pad or not verified:
+        spend_difference(password, cost_of(stored), highest)
+    return verified
+
+
+class VerifiedPasswords:
+    """
+    Passwords that were verified once, so that a shared credential pays bcrypt once.
+
+    Kept as HMAC under a key of this process, over length-prefixed parts: no two different triples look alike, and
+    nothing of it helps anybody who reads the memory later. A changed row has another version and is not remembered.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._key = secrets.token_bytes(32)
+        self._versions: LRUCache[bytes, int] = LRUCache(maxsize=size)
+
+    def _tag(self, username: str, password: str) -> bytes:
+        parts = (username.encode("utf-8", "surrogatepass"), password.encode("utf-8", "surrogatepass"))
+        message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.digest(self._key, message, hashlib.sha256)
+
+    def version(self, username: str, password: str) -> int | None:
+        """The version of the user's row that this password was verified against, or None."""
+        return self._versions.get(self._tag(username, password))
+
+    def remember(self, username: str, password: str, version: int) -> None:
+        """The password was right for this version of the user's row."""
+        self._versions[self._tag(username, password)] = version
+
+    def forget(self, username: str, password: str) -> None:
+        """It is right no more."""
+        self._versions.pop(self._tag(username, password), None)

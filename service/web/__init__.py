@@ -1,0 +1,1 @@
+"""The faces that speak HTTP: parse, call one operation, render."""
