@@ -65,6 +65,10 @@ def server_user() -> str | None:
     return "postgres" if "postgres" in names else "nobody"
 
 
+class CommandFailed(Exception):
+    """One of Postgres' programs failed; the message is what it said."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """One cluster in `folder`, listening on loopback only. `fast` gives up durability: for tests."""
@@ -149,18 +153,27 @@ class Cluster:
             **as_user,
         )
         if check and done.returncode != 0:
-            raise RuntimeError(f"{program} failed:\n{done.stdout[-2000:]}")
+            raise CommandFailed(f"{program} failed:\n{done.stdout[-2000:]}")
         return done.returncode
 
 
 def create_roles(superuser_url: str, passwords: dict[str, str]) -> None:
-    """Run sql/roles.sql and give each login its password, as a SCRAM verifier: the server never reads the clear text."""
+    """Run sql/roles.sql and give each login its password, as a SCRAM verifier: the server never reads the text."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute(ROLES_FILE.read_bytes())
         for role, password in passwords.items():
             name = f"provisioning_{role}"
             verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier)))
+            change = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier))
+            connection.execute(change)
+
+
+def create_database_once(superuser_url: str, name: str) -> None:
+    """`create_database`, unless it is there."""
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone()
+    if found is None:
+        create_database(superuser_url, name)
 
 
 def create_database(superuser_url: str, name: str) -> None:

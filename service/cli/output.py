@@ -20,8 +20,9 @@ from service.core.problems import InvalidInput
 # Exit statuses of every command.
 OK, FAILED, INVALID, REFUSED, UNREACHABLE = range(5)
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+# Where nobody sees a terminal's width, lines are not folded at 80 characters.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def plain(value: Any) -> Any:
@@ -80,6 +81,19 @@ def print_record(record: Mapping[str, Any]) -> None:
     for name, value in record.items():
         table.add_row(name.replace("_", " "), escape(cell(value)))
     console.print(table)
+
+
+def print_timeline(rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
+    """What happened, a line each: when, what, why, and what else is known of it."""
+    if not rows:
+        console.print(empty)
+    for row in rows:
+        more = {**row["detail"], "by": row["by"], "correlation_id": row["correlation_id"]}
+        words = "  ".join(f"{name}={cell(value)}" for name, value in more.items() if value not in (None, {}, []))
+        reason = f"  [yellow]{escape(row['reason'])}[/]" if row["reason"] else ""
+        console.print(
+            f"{cell(row['at'])}  [bold]{escape(row['what'])}[/]{reason}  [dim]{escape(words)}[/]", soft_wrap=True
+        )
 
 
 def escape(text: str) -> str:

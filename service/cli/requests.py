@@ -282,5 +282,4 @@ def explain_client(client_id: str, account: str | None, as_json: bool) -> None:
     if as_json:
         output.print_json(rows)
     else:
-        columns = ["at", "what", "reason", "by", "detail", "correlation_id"]
-        output.print_table(rows, columns, empty=f"nothing is known of {client_id}")
+        output.print_timeline(rows, empty=f"nothing is known of {client_id}")

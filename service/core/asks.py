@@ -99,7 +99,8 @@ def decide_ask(
         return refused
     if request.state is RequestState.RUNNING:
         return _decide_running(request, wire)
-    return _refuse_outside_window(request) or Begin()
+    outside = _refuse_outside_window(request)
+    return Begin() if outside is None else outside
 
 
 def _refuse_closed(request: AskedRequest) -> Refused | None:
@@ -123,7 +124,8 @@ def _decide_running(request: AskedRequest, wire: str) -> Begin | Repeat | Refuse
     """A run once begun may be repeated after *expires on*; a new one after its deadline may not begin outside."""
     assert request.live_run is not None
     if request.live_run.past_deadline:
-        return _refuse_outside_window(request) or Begin(after_deadline=True)
+        outside = _refuse_outside_window(request)
+        return Begin(after_deadline=True) if outside is None else outside
     if request.live_run.wire != wire:
         return Refused(code="refused", reason="run_on_another_wire", retry_after=RETRY_AFTER_REFUSED)
     return Repeat()

@@ -126,9 +126,10 @@ class Admission:
         return verdict
 
     async def _connect(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
-        refused = refuse_input(
-            question.username, question.password, question.client_id, self.client_id_length
-        ) or refuse_session(broker.role, question.username, question.clean)
+        # A refusal is falsy: `or` would pass it over.
+        refused = refuse_input(question.username, question.password, question.client_id, self.client_id_length)
+        if refused is None:
+            refused = refuse_session(broker.role, question.username, question.clean)
         if refused is not None:
             return _denied(refused)
         if question.username == names.TAKEOVER:

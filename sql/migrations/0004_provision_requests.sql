@@ -19,12 +19,12 @@ CREATE TABLE provision_requests (
     device_connection_coupling text NOT NULL DEFAULT 'INHERITED',
     -- {component: {parameter: {"type", "value"} or {"type", "sealed"}}}
     additional_device_configuration jsonb NOT NULL DEFAULT '{}',
-    maximum_attempts integer NOT NULL DEFAULT 5,
-    attempts integer NOT NULL DEFAULT 0,
+    maximum_attempts bigint NOT NULL DEFAULT 5,
+    attempts bigint NOT NULL DEFAULT 0,
     enabled boolean NOT NULL DEFAULT true,
     state text NOT NULL DEFAULT 'OPEN',
     -- Asks with a wrong or missing key since the time beside it.
-    key_failures integer NOT NULL DEFAULT 0,
+    key_failures bigint NOT NULL DEFAULT 0,
     key_failures_since timestamptz,
     -- Length and end of the request's chain of events.
     events_count bigint NOT NULL DEFAULT 0,
@@ -65,7 +65,7 @@ CREATE TRIGGER provision_requests_account BEFORE INSERT OR UPDATE OF account_id 
 CREATE TABLE provision_applications (
     account_id bigint NOT NULL,
     request_id bigint NOT NULL,
-    position integer NOT NULL,
+    position bigint NOT NULL,
     name text NOT NULL,
     application_version text NOT NULL,
     url text NOT NULL,
@@ -84,7 +84,7 @@ CREATE TABLE provision_runs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account_id bigint NOT NULL,
     request_id bigint NOT NULL,
-    number integer NOT NULL,
+    number bigint NOT NULL,
     wire text NOT NULL,
     state text NOT NULL DEFAULT 'CREATED',
     -- The device names its run with a token in each status message; only its hash is kept.
@@ -133,20 +133,21 @@ CREATE UNIQUE INDEX provision_runs_one_live_per_request ON provision_runs (reque
 CREATE INDEX provision_runs_by_deadline ON provision_runs (confirm_by) WHERE ended_at IS NULL;
 CREATE INDEX provision_runs_by_account ON provision_runs (account_id);
 CREATE INDEX provision_runs_by_device ON provision_runs (account_id, device_id);
-CREATE TRIGGER provision_runs_version BEFORE UPDATE OF state, user_id, confirm_by, outage, salt ON provision_runs
+-- Steps and a later deadline change nothing that a login was decided on.
+CREATE TRIGGER provision_runs_version BEFORE UPDATE OF user_id, ended_at ON provision_runs
     FOR EACH ROW EXECUTE FUNCTION next_version();
 
 -- What was sent in a run and is awaited, so that it can be sent again with the same ids.
 CREATE TABLE run_steps (
     account_id bigint NOT NULL,
     run_id bigint NOT NULL,
-    position integer NOT NULL,
+    position bigint NOT NULL,
     kind text NOT NULL,
     request_id text NOT NULL,
     job_id bigint,
     sent_at timestamptz,
     answered_at timestamptz,
-    retries integer NOT NULL DEFAULT 0,
+    retries bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, position),
     CONSTRAINT run_steps_run FOREIGN KEY (account_id, run_id) REFERENCES provision_runs (account_id, id) ON DELETE CASCADE,
     CONSTRAINT run_steps_kind_known CHECK (kind IN ('application', 'configuration'))

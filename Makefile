@@ -1,0 +1,57 @@
+# Device provisioning for Mosquitto. `make` alone prints this help.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+export PYTHONDONTWRITEBYTECODE := 1
+# `make up UP_HOOKS_PORT=...`: see embedded/state.py.
+export UP_POSTGRES_PORT UP_PROVISION_PORT UP_ACCOUNT_PORT UP_HOOKS_PORT UP_HOOKS_METRICS_PORT UP_RESPONDER_METRICS_PORT
+
+.PHONY: help up down clean logs test test-long check bench migrate lock schema
+
+help:  ## this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up:  ## install what is missing, start everything, provision a simulated device
+	@embedded/install.sh run
+	@$(PYTHON) -m embedded up
+
+down:  ## stop everything
+	@$(PYTHON) -m embedded down
+
+clean:  ## stop everything and forget it: databases, keys, secrets
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m embedded clean; fi
+	@$(MAKE) -s -C mosquitto/plugin clean
+
+logs:  ## follow the logs of what runs
+	@$(PYTHON) -m embedded logs
+
+migrate:  ## migrate the schema of what runs: make migrate ARGS="status"
+	@. .run/env && $(PYTHON) -m service migrate $(or $(ARGS),up)
+
+test:  ## all tests but the long ones (needs nothing running, leaves nothing running)
+	@embedded/install.sh dev
+	@$(MAKE) -s -C mosquitto/plugin test
+	@$(PYTHON) -m pytest -m "not long" $(ARGS)
+
+test-long:  ## the long ones as well: bulk, races
+	@embedded/install.sh dev
+	@$(PYTHON) -m pytest --timeout=1800 $(ARGS)
+
+check:  ## ruff, mypy, squawk, C warnings as errors
+	@embedded/install.sh dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/squawk $$(ls sql/migrations/*.sql | grep -v rollback)
+	$(MAKE) -s -C mosquitto/plugin clean all
+
+bench:  ## print the figures in seconds beside their goals
+	@embedded/install.sh dev
+	@$(PYTHON) -m bench
+
+lock:  ## renew the hashed locks
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml -o requirements.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra dev pyproject.toml -c requirements.txt -o requirements-dev.txt
+
+schema:  ## write sql/schema.sql from the migrations
+	@$(PYTHON) -m embedded.dump_schema
