@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable
 
 from embedded import services, state
-from embedded.up import console, step
+from embedded.setup import console
 from embedded.up import run as up
+from embedded.up import step
 
 
 def down() -> int:

@@ -84,8 +84,13 @@ class Managed:
             return None
         return int(known["pid"]) if started_at(known["pid"]) == known["started_at"] else None
 
-    def start(self, *, patience: float = 30.0) -> None:
+    def start(self) -> None:
         """Begin it and wait until it is ready. Raises DidNotStart."""
+        self.begin()
+        self.wait_ready()
+
+    def begin(self) -> None:
+        """Begin it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -101,11 +106,16 @@ class Managed:
             )
         finally:
             os.close(handle)
+        # We go by number and time of birth, as whoever stops it does not know this object.
+        process.returncode = 0
         self._identity.write_text(json.dumps({"pid": process.pid, "started_at": started_at(process.pid)}))
+
+    def wait_ready(self, patience: float = 30.0) -> None:
+        """Wait until it does its work. Raises DidNotStart."""
         deadline = time.monotonic() + patience
         while not self.is_ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                ended = f"ended with status {process.returncode}" if process.poll() is not None else "is not ready"
+            if self.pid() is None or time.monotonic() > deadline:
+                ended = "ended at once" if self.pid() is None else "is not ready"
                 self.stop()
                 raise DidNotStart(f"{self.name} {ended}:\n{self.tail()}")
             time.sleep(0.05)

@@ -68,13 +68,6 @@ class State:
         """An HTTP address of ours."""
         return f"http://127.0.0.1:{self.ports[setting]}{path}"
 
-    def secret(self, name: str, make: str | None = None) -> str:
-        """A secret's text; written first where it does not exist and `make` is given."""
-        path = self.secrets / name
-        if make is not None and not path.exists():
-            write_private(path, make + "\n")
-        return path.read_text(encoding="utf-8").strip()
-
 
 def write_private(path: Path, text: str) -> None:
     """A file of mode 0600, whole or not there at all."""

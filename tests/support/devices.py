@@ -97,5 +97,7 @@ async def reply(client: Client) -> dict[str, Any]:
 async def eventually(condition: Any, *, patience: float = 20.0) -> None:
     """Wait until an async condition holds; the test fails where it never does."""
     async with asyncio.timeout(patience):
-        while not await condition():
+        while True:
+            if await condition():
+                return
             await asyncio.sleep(0.05)

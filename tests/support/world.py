@@ -142,11 +142,14 @@ class World:
         )
 
     def start(self, *managed: Managed) -> None:
-        """Start processes in this order; all of them by default."""
-        for process in managed or (self.hooks, self.provision_broker, self.account_broker, self.responder):
-            process.start()
+        """Start processes, all of them by default; they find one another in any order."""
+        chosen = managed or (self.hooks, self.provision_broker, self.account_broker, self.responder)
+        for process in chosen:
+            process.begin()
             if process not in self.started:
                 self.started.append(process)
+        for process in chosen:
+            process.wait_ready()
 
     def close(self) -> None:
         """End all that was started, and forget it."""

@@ -1,0 +1,43 @@
+"""A world for a measurement: Postgres, hooks, both brokers, responder; bcrypt as in production."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from embedded.postgres import ROLES, create_roles
+from service.db.pool import open_pool
+from service.operations.administration import Administration
+from tests.support import postgres
+from tests.support.database import Database, author
+from tests.support.world import World
+
+
+@asynccontextmanager
+async def bench_world(*, bcrypt_cost: int = 10) -> AsyncIterator[World]:
+    """Everything runs; a Postgres of its own, so that it may be stopped."""
+    with postgres.private_cluster() as cluster:
+        passwords = dict.fromkeys(ROLES, "p" * 20)
+        create_roles(cluster.url("postgres"), passwords)
+        server = postgres.Server(superuser_url=cluster.url("postgres"), passwords=passwords, cluster=cluster)
+        database = Database(server=server, name=postgres.make_template(server, "bench"))
+        pools = [
+            await open_pool(database.url(role), name="bench", size=2, timeout=10) for role in ("admin", "platform")
+        ]
+        admin = Administration(
+            admin_pool=pools[0],
+            platform_pool=pools[1],
+            author=author(database),
+            sealing_keys=database.sealing_keys,
+            bcrypt_cost=bcrypt_cost,
+        )
+        world = World(database=database, admin=dataclasses.replace(admin))
+        try:
+            await world.prepare()
+            world.start()
+            yield world
+        finally:
+            world.close()
+            for pool in pools:
+                pool.terminate()

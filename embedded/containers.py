@@ -1,0 +1,133 @@
+"""
+What compose.yaml does once, in containers of our image: `secrets`, then `setup`, and a demonstration as `device`.
+
+`setup` runs as root because it gives files to the users of other containers; nothing of ours that stays running does.
+Everything is made only where it is missing, so that it can be run again at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded import brokers, postgres
+from embedded.setup import Place, demonstrate, make_keys, register, with_administration
+from service.db.migrations import Migrator
+from service.keys import Secret
+from service.operations.administration import Administration
+
+DATABASE = "provisioning"
+SERVICE_USER, BROKER_USER = 10001, 1883
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """Where compose.yaml mounts them; tests put them elsewhere."""
+
+    postgres_secret: Path = Path("/postgres-secret")
+    secrets: Path = Path("/secrets")
+    brokers: Path = Path("/brokers")
+    device: Path = Path("/device")
+
+
+def make_superuser_password(volumes: Volumes) -> None:
+    """Before Postgres starts for the first time."""
+    path = volumes.postgres_secret / "password"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(32), encoding="ascii")
+    # The image's entry point reads it as root, and hands over to its own user.
+    path.chmod(0o600)
+
+
+async def set_up(volumes: Volumes, environ: Mapping[str, str]) -> None:
+    """Roles, database, schema, keys, brokers with their files, account."""
+    host = environ.get("POSTGRES_ADDRESS", "postgres:5432")
+    password = (volumes.postgres_secret / "password").read_text(encoding="ascii").strip()
+    place = Place(volumes.secrets)
+    if not all(place.has(f"{role}-database-url") for role in postgres.ROLES):
+        passwords = {role: secrets.token_urlsafe(32) for role in postgres.ROLES}
+        superuser = f"postgresql://postgres:{password}@{host}/postgres"
+        postgres.create_roles(superuser, passwords)
+        postgres.create_database_once(superuser, DATABASE)
+        for role, text in passwords.items():
+            place.put(f"{role}-database-url", f"postgresql://provisioning_{role}:{text}@{host}/{DATABASE}")
+    await asyncio.to_thread(Migrator(Secret(place.get("migrator-database-url"))).up)
+    make_keys(place)
+
+    async def work(admin: Administration) -> None:
+        await register(
+            place,
+            admin,
+            endpoint=environ["ACCOUNT_ENDPOINT"],
+            has_files=lambda role: (volumes.brokers / f"{role}.conf").exists(),
+            write_files=lambda role, secret: write_broker_file(volumes, role, secret),
+        )
+
+    await with_administration(place, work)
+    _give(volumes.secrets, SERVICE_USER)
+    _give(volumes.brokers, BROKER_USER)
+    _give(volumes.device, SERVICE_USER)
+
+
+def write_broker_file(volumes: Volumes, role: str, secret: str) -> None:
+    """The shipped go-auth file, filled in; it holds the broker's secret, so it is its owner's alone."""
+    words = {
+        "PORT": "1883",
+        "ADDRESS": "0.0.0.0",  # noqa: S104  (inside its container; compose.yaml publishes it on loopback)
+        "PLUGIN": "/mosquitto/go-auth.so",
+        "BROKER": f"{role}-broker",
+        "SECRET": secret,
+        "HOOKS_HOST": "hooks",
+        "HOOKS_PORT": "8081",
+    }
+    path = volumes.brokers / f"{role}.conf"
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(brokers.render(f"go-auth/{role}.conf", words))
+
+
+def _give(folder: Path, user: int) -> None:
+    """A volume and its files to the user of the containers that read them."""
+    if os.geteuid() != 0 or not folder.exists():
+        return
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, user, user)
+    folder.chmod(0o700)
+
+
+async def be_device(volumes: Volumes, environ: Mapping[str, str]) -> None:
+    """A provision request and a device that it fits, told step by step."""
+    place = Place(volumes.secrets)
+
+    async def work(admin: Administration) -> None:
+        store = volumes.device / "answer.json"
+        await demonstrate(admin, broker=environ["PROVISION_BROKER"], store=store, keeps=Place(volumes.device))
+
+    await with_administration(place, work)
+
+
+def main() -> int:
+    """Exit status."""
+    volumes = Volumes()
+    commands: dict[str, Callable[[], object]] = {
+        "secrets": lambda: make_superuser_password(volumes),
+        "setup": lambda: asyncio.run(set_up(volumes, os.environ)),
+        "device": lambda: asyncio.run(be_device(volumes, os.environ)),
+    }
+    command = commands.get(sys.argv[1] if len(sys.argv) == 2 else "")
+    if command is None:
+        print(__doc__, file=sys.stderr)
+        return 2
+    command()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

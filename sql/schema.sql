@@ -1,0 +1,1580 @@
+-- The schema after the last migration: dumped; read first; do not edit; `make schema` writes it.
+-- What each table, column and function is for stands in sql/migrations. A role's rights: sql/roles.sql.
+
+CREATE EXTENSION IF NOT EXISTS pgcrypto WITH SCHEMA public;
+
+COMMENT ON EXTENSION pgcrypto IS 'cryptographic functions';
+
+CREATE FUNCTION public.account_id_of(p_name text) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT id FROM accounts WHERE lower(name COLLATE "C") = lower(p_name COLLATE "C") AND kind = 'account'
+$$;
+
+ALTER FUNCTION public.account_id_of(p_name text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.allow_request_move() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF (OLD.state, NEW.state) NOT IN (
+        ('OPEN', 'RUNNING'),         -- good ask
+        ('RUNNING', 'PROVISIONED'),  -- first allowed login
+        ('RUNNING', 'OPEN'),         -- failed, deadline, stop
+        ('RUNNING', 'ABANDONED'),    -- failed at the maximum of attempts
+        ('PROVISIONED', 'OPEN'),     -- reopen
+        ('ABANDONED', 'OPEN')        -- reopen
+    ) THEN
+        RAISE EXCEPTION 'a provision request cannot go from % to %', OLD.state, NEW.state
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provision_requests_move_known', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.allow_request_move() OWNER TO provisioning_migrator;
+
+CREATE FUNCTION public.allow_run_move() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    -- Forward only; steps may be left out.
+    live_order CONSTANT text[] := ARRAY[
+        'CREATED', 'STARTED', 'RUNNING', 'APPS_INSTALLING', 'APPS_INSTALLED', 'CONF_UPDATING', 'CONF_UPDATED'
+    ];
+    was integer := array_position(live_order, OLD.state);
+    becomes integer := array_position(live_order, NEW.state);
+BEGIN
+    IF (was IS NOT NULL AND becomes > was)
+        OR (was >= 3 AND NEW.state = 'COMPLETED')
+        OR (was IS NOT NULL AND NEW.state IN ('FAILED', 'ABANDONED', 'STOPPING', 'STOPPED'))
+        OR (OLD.state = 'STOPPING' AND NEW.state = 'STOPPED')
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a run cannot go from % to %', OLD.state, NEW.state
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'provision_runs_move_known', TABLE = TG_TABLE_NAME;
+END
+$$;
+
+ALTER FUNCTION public.allow_run_move() OWNER TO provisioning_migrator;
+
+CREATE FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text DEFAULT NULL::text, p_reason text DEFAULT NULL::text, p_detail jsonb DEFAULT '{}'::jsonb) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_at CONSTANT timestamptz := clock_timestamp();
+    v_number bigint;
+    v_chain bytea;
+    v_id bigint;
+BEGIN
+    IF octet_length(p_key) IS DISTINCT FROM 32 THEN
+        RAISE EXCEPTION 'the event key must have 32 bytes';
+    END IF;
+    IF p_request_id IS NOT NULL THEN
+        SELECT events_count + 1,
+            event_chain_link(p_key, events_head, p_request_id, events_count + 1, v_at, p_kind, p_account_id, p_client_id,
+                p_actor, p_source, p_correlation_id, p_reason, p_detail)
+        INTO STRICT v_number, v_chain
+        FROM provision_requests WHERE id = p_request_id AND account_id = p_account_id FOR UPDATE;
+        UPDATE provision_requests SET events_count = v_number, events_head = v_chain WHERE id = p_request_id;
+    END IF;
+    INSERT INTO events (at, kind, account_id, request_id, number, client_id, actor, source, correlation_id, reason, detail, chain)
+    VALUES (v_at, p_kind, p_account_id, p_request_id, v_number, p_client_id, p_actor, p_source, p_correlation_id, p_reason, p_detail, v_chain)
+    RETURNING id INTO v_id;
+    RETURN v_id;
+END
+$$;
+
+ALTER FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_previous bytea;
+    v_expected bigint := 0;
+    v_event events;
+    v_request record;
+BEGIN
+    FOR v_event IN SELECT * FROM events WHERE request_id = p_request_id ORDER BY number LOOP
+        v_expected := v_expected + 1;
+        IF v_event.number <> v_expected OR v_event.chain IS DISTINCT FROM event_chain_link(
+            p_key, v_previous, v_event.request_id, v_event.number, v_event.at, v_event.kind, v_event.account_id,
+            v_event.client_id, v_event.actor, v_event.source, v_event.correlation_id, v_event.reason, v_event.detail
+        ) THEN
+            RETURN v_expected;
+        END IF;
+        v_previous := v_event.chain;
+    END LOOP;
+    SELECT events_count, events_head INTO v_request FROM provision_requests WHERE id = p_request_id;
+    IF FOUND AND (v_request.events_count <> v_expected OR v_request.events_head IS DISTINCT FROM v_previous) THEN
+        RETURN v_expected + 1;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+ALTER FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) OWNER TO provisioning_migrator;
+
+CREATE FUNCTION public.cluster_name() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || (SELECT timeline_id FROM pg_control_checkpoint())
+$$;
+
+ALTER FUNCTION public.cluster_name() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.count_refusals(p_refusals jsonb) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    INSERT INTO refusals (broker, username, client_id, reason, minute, account_id, count, last_at, last_topic, last_access)
+    SELECT r.broker, r.username, r.client_id, r.reason, date_trunc('minute', clock_timestamp(), 'UTC'), u.account_id, r.count,
+        clock_timestamp(), r.topic, r.access
+    FROM jsonb_to_recordset(p_refusals)
+        AS r (broker text, username text, client_id text, reason text, count bigint, topic text, access text)
+    LEFT JOIN users u ON lower(u.name COLLATE "C") = lower(r.username COLLATE "C")
+    ON CONFLICT (broker, username, client_id, reason, minute) DO UPDATE
+    SET count = refusals.count + excluded.count, last_at = excluded.last_at,
+        last_topic = excluded.last_topic, last_access = excluded.last_access
+$$;
+
+ALTER FUNCTION public.count_refusals(p_refusals jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) RETURNS timestamp with time zone
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT p_confirm_by + greatest(outage() - p_outage, interval '0')
+$$;
+
+ALTER FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    -- An array's text keeps every value apart from its neighbours; microseconds do not depend on a time zone setting.
+    SELECT hmac(
+        coalesce(p_previous, ''::bytea) || convert_to(jsonb_build_array(
+            p_request_id, p_number, (extract(epoch FROM p_at) * 1000000)::bigint, p_kind, p_account_id, p_client_id,
+            p_actor, p_source, p_correlation_id, p_reason, p_detail
+        )::text, 'UTF8'),
+        p_key, 'sha256'
+    )
+$$;
+
+ALTER FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_brokers() RETURNS TABLE(name text, role text, secret_sha256 bytea, previous_secret_sha256 bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT b.name, b.role, b.secret_sha256, b.previous_secret_sha256 FROM brokers b
+$$;
+
+ALTER FUNCTION public.hook_brokers() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_changes(p_last text) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT jsonb_build_object(
+        'last', pg_snapshot_xmin(pg_current_snapshot())::text,
+        'lost', (SELECT xid >= p_last::xid8 FROM changes_pruned),
+        'changes', (
+            SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(c.kind, c.key)), '[]')
+            FROM changes c WHERE c.xid >= p_last::xid8
+        )
+    )
+$$;
+
+ALTER FUNCTION public.hook_changes(p_last text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT jsonb_build_object(
+        'broker_role', b.role,
+        'highest_cost', (SELECT max(substr(password_bcrypt, 5, 2))::integer FROM users WHERE kind = 'provision'),
+        'user', CASE WHEN u.id IS NOT NULL THEN jsonb_build_object(
+            'id', u.id, 'kind', u.kind, 'enabled', u.enabled, 'confirmed', u.confirmed_at IS NOT NULL,
+            'password_bcrypt', u.password_bcrypt, 'secret_sha256', encode(u.secret_sha256, 'hex'), 'version', u.version,
+            'permissions', (SELECT coalesce(jsonb_agg(permission), '[]') FROM user_permissions p WHERE p.user_id = u.id)
+        ) END,
+        'account', CASE WHEN a.id IS NOT NULL THEN jsonb_build_object(
+            'id', a.id, 'name', a.name, 'enabled', a.enabled, 'coupling', a.device_connection_coupling,
+            'served', EXISTS (SELECT FROM broker_accounts s WHERE s.broker_id = b.id AND s.account_id = a.id)
+        ) END,
+        -- The request that this credential and this client id match (provision brokers).
+        'request', CASE WHEN q.id IS NOT NULL THEN jsonb_build_object('id', q.id, 'enabled', q.enabled) END,
+        -- The live run that generated this user, until its first login.
+        'run', CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
+            'id', r.id, 'version', r.version, 'past_deadline', past_deadline(r.confirm_by, r.outage),
+            'request_version', rq.version, 'request_enabled', rq.enabled, 'client_id', rq.client_id
+        ) END,
+        'device', CASE WHEN d.id IS NOT NULL THEN jsonb_build_object(
+            'id', d.id, 'enabled', d.enabled, 'version', d.version
+        ) END,
+        'connection', CASE WHEN c.id IS NOT NULL THEN jsonb_build_object(
+            'id', c.id, 'coupling', c.coupling, 'user_id', c.user_id, 'reserved_user_id', c.reserved_user_id,
+            'allow_user_change', c.allow_user_change, 'version', c.version
+        ) END,
+        'reserved_elsewhere', EXISTS (
+            SELECT FROM device_connections o
+            WHERE o.account_id = u.account_id AND o.reserved_user_id = u.id AND o.client_id <> p_client_id
+        ),
+        -- Another account's device, or request; or a mere connection of another account, where this one has neither.
+        'client_id_of_another_account',
+            EXISTS (SELECT FROM devices o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
+            OR EXISTS (SELECT FROM provision_requests o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
+            OR (
+                d.id IS NULL AND r.id IS NULL
+                AND EXISTS (SELECT FROM device_connections o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
+            )
+    )
+    FROM (VALUES (true)) AS one (row)
+    LEFT JOIN brokers b ON b.name = p_broker
+    LEFT JOIN users u ON lower(u.name COLLATE "C") = lower(p_username COLLATE "C") AND u.name = p_username
+    LEFT JOIN accounts a ON a.id = u.account_id
+    LEFT JOIN provision_requests q ON b.role = 'provision' AND q.client_id = p_client_id AND q.user_id = u.id
+    LEFT JOIN provision_runs r ON r.user_id = u.id AND r.ended_at IS NULL
+    LEFT JOIN provision_requests rq ON rq.id = r.request_id
+    LEFT JOIN devices d ON d.account_id = u.account_id AND d.client_id = p_client_id
+    LEFT JOIN device_connections c ON c.account_id = u.account_id AND c.client_id = p_client_id
+$$;
+
+ALTER FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_heartbeat() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    UPDATE heartbeats SET
+        held_since = CASE WHEN held_since IS NULL AND cluster NOT IN ('', cluster_name()) THEN at ELSE held_since END,
+        outage = CASE
+            WHEN held_since IS NOT NULL OR cluster NOT IN ('', cluster_name()) THEN outage
+            WHEN clock_timestamp() - at > interval '10 seconds' THEN outage + (clock_timestamp() - at)
+            ELSE outage
+        END,
+        cluster = CASE WHEN cluster = '' THEN cluster_name() ELSE cluster END,
+        at = clock_timestamp()
+    WHERE process = 'hooks'
+$$;
+
+ALTER FUNCTION public.hook_heartbeat() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $$
+DECLARE
+    v_request_id bigint;
+    v_device_id bigint;
+    v_broker_id bigint;
+BEGIN
+    IF p_run_id IS NOT NULL THEN
+        SELECT q.id INTO v_request_id
+        FROM provision_requests q
+        WHERE q.id = (SELECT request_id FROM provision_runs WHERE id = p_run_id)
+            AND q.version = p_request_version AND q.state = 'RUNNING' AND q.enabled AND q.client_id = p_client_id
+        FOR UPDATE;
+        IF NOT FOUND THEN
+            RETURN 'changed';
+        END IF;
+        PERFORM FROM provision_runs r
+        WHERE r.id = p_run_id AND r.version = p_run_version AND r.ended_at IS NULL AND r.state <> 'STOPPING'
+            AND r.user_id = p_user_id AND r.request_id = v_request_id
+        FOR UPDATE;
+        -- The deadline is judged after the lock: waiting for it takes time too.
+        IF NOT FOUND OR (SELECT past_deadline(confirm_by, outage) FROM provision_runs WHERE id = p_run_id) THEN
+            RETURN 'changed';
+        END IF;
+    END IF;
+
+    PERFORM FROM users u
+    WHERE u.id = p_user_id AND u.version = p_user_version AND u.enabled AND u.account_id = p_account_id FOR UPDATE;
+    IF NOT FOUND OR NOT EXISTS (
+        SELECT FROM accounts a JOIN broker_accounts s ON s.account_id = a.id JOIN brokers b ON b.id = s.broker_id
+        WHERE a.id = p_account_id AND a.enabled AND b.name = p_broker
+    ) THEN
+        RETURN 'changed';
+    END IF;
+
+    SELECT d.id INTO v_device_id FROM devices d WHERE d.account_id = p_account_id AND d.client_id = p_client_id FOR SHARE;
+    IF v_device_id IS DISTINCT FROM p_device_id OR NOT EXISTS (
+        SELECT FROM devices d WHERE d.id = v_device_id AND d.version = p_device_version AND d.enabled
+        UNION ALL SELECT WHERE v_device_id IS NULL
+    ) THEN
+        RETURN 'changed';
+    END IF;
+
+    SELECT b.id INTO v_broker_id FROM brokers b WHERE b.name = p_broker;
+    IF p_connection_id IS NULL THEN
+        -- One account at a time under a free client id: the same lock as where requests and devices claim one.
+        PERFORM pg_advisory_xact_lock(hashtextextended('client_id ' || p_client_id, 0));
+        IF p_device_id IS NULL AND EXISTS (
+            SELECT FROM device_connections WHERE client_id = p_client_id AND account_id <> p_account_id
+        ) THEN
+            RETURN 'changed';
+        END IF;
+        INSERT INTO device_connections (account_id, client_id, device_id, user_id, broker_id, status, last_login_at, last_seen_at)
+        VALUES (p_account_id, p_client_id, v_device_id, p_user_id, v_broker_id, 'CONNECTED', clock_timestamp(), clock_timestamp())
+        ON CONFLICT DO NOTHING;
+    ELSE
+        UPDATE device_connections c
+        SET user_id = p_user_id, allow_user_change = false, device_id = v_device_id, broker_id = v_broker_id,
+            status = 'CONNECTED', last_login_at = clock_timestamp(), last_seen_at = clock_timestamp()
+        WHERE c.id = p_connection_id AND c.version = p_connection_version;
+    END IF;
+    IF NOT FOUND THEN
+        -- Nothing may remain of a login that is not allowed after all: the moves below come last.
+        RETURN 'changed';
+    END IF;
+
+    IF p_run_id IS NOT NULL THEN
+        UPDATE provision_runs SET state = 'COMPLETED', salt = NULL, ended_at = clock_timestamp() WHERE id = p_run_id;
+        UPDATE provision_requests SET state = 'PROVISIONED', modified_at = clock_timestamp(), modified_by = 'hooks'
+        WHERE id = v_request_id;
+        UPDATE users SET confirmed_at = clock_timestamp() WHERE id = p_user_id;
+        PERFORM append_event(
+            p_event_key, 'confirmed', p_account_id, v_request_id, p_client_id, 'device', 'hooks',
+            p_detail => jsonb_build_object(
+                'run', (SELECT number FROM provision_runs WHERE id = p_run_id), 'broker', p_broker
+            )
+        );
+    END IF;
+    RETURN 'moved';
+END
+$$;
+
+ALTER FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_note_seen(p_seen jsonb) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    UPDATE device_connections c SET last_seen_at = clock_timestamp()
+    FROM jsonb_array_elements(p_seen) AS s
+    WHERE c.account_id = (s ->> 0)::bigint AND c.client_id = s ->> 1
+$$;
+
+ALTER FUNCTION public.hook_note_seen(p_seen jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $$
+BEGIN
+    DELETE FROM one_time_passwords
+    WHERE secret_sha256 = p_secret_sha256 AND client_id = p_client_id AND expires_at > clock_timestamp();
+    RETURN FOUND;
+END
+$$;
+
+ALTER FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.keep_client_id_in_one_account() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('client_id ' || NEW.client_id, 0));
+    IF (
+        EXISTS (SELECT FROM provision_requests WHERE client_id = NEW.client_id AND account_id <> NEW.account_id)
+        OR EXISTS (SELECT FROM devices WHERE client_id = NEW.client_id AND account_id <> NEW.account_id)
+    ) AND NOT EXISTS (
+        SELECT FROM releases
+        WHERE client_id = NEW.client_id AND to_account_id = NEW.account_id AND used_at IS NULL
+            AND expires_on > clock_timestamp()
+    ) THEN
+        RAISE EXCEPTION 'client id is not available'
+            USING ERRCODE = 'unique_violation', CONSTRAINT = 'client_id_belongs_to_one_account', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.keep_client_id_in_one_account() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) RETURNS TABLE(client_id_taken boolean, username_taken boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT
+        EXISTS (SELECT FROM provision_requests q WHERE q.client_id = p_client_id AND q.account_id = p_account_id)
+        OR (
+            (
+                EXISTS (SELECT FROM provision_requests q WHERE q.client_id = p_client_id AND q.account_id <> p_account_id)
+                OR EXISTS (SELECT FROM devices d WHERE d.client_id = p_client_id AND d.account_id <> p_account_id)
+            ) AND NOT EXISTS (
+                SELECT FROM releases r
+                WHERE r.client_id = p_client_id AND r.to_account_id = p_account_id AND r.used_at IS NULL
+                    AND r.expires_on > clock_timestamp()
+            )
+        ),
+        EXISTS (
+            SELECT FROM users u WHERE lower(u.name COLLATE "C") = lower(p_username COLLATE "C")
+                AND (u.account_id IS DISTINCT FROM p_account_id OR u.kind <> 'provision' OR u.name <> p_username)
+        )
+$$;
+
+ALTER FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.next_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.version := OLD.version + 1;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.next_version() OWNER TO provisioning_migrator;
+
+CREATE FUNCTION public.note_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_row CONSTANT jsonb := CASE WHEN TG_OP = 'DELETE' THEN to_jsonb(OLD) ELSE to_jsonb(NEW) END;
+BEGIN
+    -- TG_ARGV: the kind of the change and the column that names what changed.
+    INSERT INTO changes (kind, key) VALUES (TG_ARGV[0], v_row ->> TG_ARGV[1]);
+    PERFORM pg_notify('changes', '');
+    RETURN NULL;
+END
+$$;
+
+ALTER FUNCTION public.note_change() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.outage() RETURNS interval
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT outage + CASE
+        WHEN held_since IS NOT NULL THEN clock_timestamp() - held_since
+        WHEN cluster NOT IN ('', cluster_name()) OR clock_timestamp() - at > interval '10 seconds' THEN clock_timestamp() - at
+        ELSE interval '0'
+    END
+    FROM heartbeats WHERE process = 'hooks'
+$$;
+
+ALTER FUNCTION public.outage() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT clock_timestamp() >= effective_deadline(p_confirm_by, p_outage)
+$$;
+
+ALTER FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.permission_changes_user() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE users SET version = version + 1
+    WHERE id = coalesce(NEW.user_id, OLD.user_id) AND xmin <> pg_current_xact_id()::xid;
+    RETURN NULL;
+END
+$$;
+
+ALTER FUNCTION public.permission_changes_user() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.refuse_provision_account() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM accounts WHERE id = NEW.account_id AND kind = 'provision') THEN
+        RAISE EXCEPTION 'the provision account owns nothing'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'owned_by_an_account', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.refuse_provision_account() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.require_provision_user() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM users WHERE id = NEW.user_id AND kind = 'provision') THEN
+        RAISE EXCEPTION 'a provision request refers to a provision user'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provision_requests_user_is_provision', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.schema_level() RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $$ SELECT '0008_isolation' $$;
+
+ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
+
+CREATE TABLE public.accounts (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    kind text DEFAULT 'account'::text NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    device_connection_coupling text DEFAULT 'STRICT'::text NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT accounts_coupling_known CHECK ((device_connection_coupling = ANY (ARRAY['LOOSE'::text, 'STRICT'::text]))),
+    CONSTRAINT accounts_kind_known CHECK ((kind = ANY (ARRAY['account'::text, 'provision'::text]))),
+    CONSTRAINT accounts_name_rule CHECK ((name ~ '^[A-Za-z0-9_-]{3,255}$'::text))
+);
+
+ALTER TABLE ONLY public.accounts FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.accounts OWNER TO provisioning_migrator;
+
+ALTER TABLE public.accounts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.accounts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.api_tokens (
+    id bigint NOT NULL,
+    account_id bigint,
+    name text NOT NULL,
+    role text NOT NULL,
+    token_sha256 bytea NOT NULL,
+    expires_on timestamp with time zone NOT NULL,
+    last_used_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    created_by text NOT NULL,
+    CONSTRAINT api_tokens_platform_has_no_account CHECK (((role = 'platform_administrator'::text) = (account_id IS NULL))),
+    CONSTRAINT api_tokens_role_known CHECK ((role = ANY (ARRAY['platform_administrator'::text, 'account_administrator'::text, 'device_manager'::text, 'deployment_operator'::text, 'auditor'::text]))),
+    CONSTRAINT api_tokens_token_is_sha256 CHECK ((octet_length(token_sha256) = 32))
+);
+
+ALTER TABLE ONLY public.api_tokens FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.api_tokens OWNER TO provisioning_migrator;
+
+ALTER TABLE public.api_tokens ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.api_tokens_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.broker_accounts (
+    broker_id bigint NOT NULL,
+    broker_role text DEFAULT 'account'::text NOT NULL,
+    account_id bigint NOT NULL,
+    CONSTRAINT broker_accounts_account_brokers_only CHECK ((broker_role = 'account'::text))
+);
+
+ALTER TABLE ONLY public.broker_accounts FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.broker_accounts OWNER TO provisioning_migrator;
+
+CREATE TABLE public.brokers (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    role text NOT NULL,
+    secret_sha256 bytea NOT NULL,
+    previous_secret_sha256 bytea,
+    endpoints text[] DEFAULT '{}'::text[] NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT brokers_name_rule CHECK ((name ~ '^[A-Za-z0-9_-]{3,255}$'::text)),
+    CONSTRAINT brokers_previous_secret_is_sha256 CHECK ((octet_length(previous_secret_sha256) = 32)),
+    CONSTRAINT brokers_role_known CHECK ((role = ANY (ARRAY['provision'::text, 'account'::text]))),
+    CONSTRAINT brokers_secret_is_sha256 CHECK ((octet_length(secret_sha256) = 32))
+);
+
+ALTER TABLE ONLY public.brokers FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.brokers OWNER TO provisioning_migrator;
+
+ALTER TABLE public.brokers ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.brokers_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.changes (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    CONSTRAINT changes_kind_known CHECK ((kind = ANY (ARRAY['user'::text, 'client'::text, 'account'::text, 'broker'::text])))
+);
+
+ALTER TABLE public.changes OWNER TO provisioning_migrator;
+
+ALTER TABLE public.changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.changes_pruned (
+    only_row boolean DEFAULT true NOT NULL,
+    xid xid8 DEFAULT '0'::xid8 NOT NULL,
+    CONSTRAINT changes_pruned_only_row_check CHECK (only_row)
+);
+
+ALTER TABLE public.changes_pruned OWNER TO provisioning_migrator;
+
+CREATE TABLE public.device_connections (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    client_id text NOT NULL,
+    device_id bigint,
+    coupling text DEFAULT 'INHERITED'::text NOT NULL,
+    user_id bigint,
+    reserved_user_id bigint,
+    allow_user_change boolean DEFAULT false NOT NULL,
+    status text,
+    broker_id bigint,
+    last_login_at timestamp with time zone,
+    last_seen_at timestamp with time zone,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT device_connections_client_id_rule CHECK (((client_id ~ '^[A-Za-z0-9_.:-]{1,255}$'::text) AND (client_id !~ '::'::text))),
+    CONSTRAINT device_connections_coupling_known CHECK ((coupling = ANY (ARRAY['INHERITED'::text, 'LOOSE'::text, 'STRICT'::text]))),
+    CONSTRAINT device_connections_status_known CHECK ((status = ANY (ARRAY['CONNECTED'::text, 'DISCONNECTED'::text, 'MISSING'::text])))
+);
+
+ALTER TABLE ONLY public.device_connections FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.device_connections OWNER TO provisioning_migrator;
+
+ALTER TABLE public.device_connections ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.device_connections_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.devices (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    client_id text NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    display_name text,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT devices_client_id_rule CHECK (((client_id ~ '^[A-Za-z0-9_.:-]{1,255}$'::text) AND (client_id !~ '::'::text)))
+);
+
+ALTER TABLE ONLY public.devices FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.devices OWNER TO provisioning_migrator;
+
+ALTER TABLE public.devices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.devices_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.events (
+    id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    kind text NOT NULL,
+    account_id bigint,
+    request_id bigint,
+    number bigint,
+    client_id text,
+    actor text NOT NULL,
+    source text NOT NULL,
+    correlation_id text,
+    reason text,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    chain bytea,
+    CONSTRAINT events_chained CHECK ((((request_id IS NULL) = (number IS NULL)) AND ((request_id IS NULL) = (chain IS NULL)) AND (octet_length(chain) = 32))),
+    CONSTRAINT events_kind_rule CHECK ((kind ~ '^[a-z_]{3,64}$'::text)),
+    CONSTRAINT events_source_known CHECK ((source = ANY (ARRAY['hooks'::text, 'mqtt'::text, 'cli'::text, 'api'::text, 'sweep'::text])))
+);
+
+ALTER TABLE ONLY public.events FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.events OWNER TO provisioning_migrator;
+
+ALTER TABLE public.events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.heartbeats (
+    process text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    outage interval DEFAULT '00:00:00'::interval NOT NULL,
+    held_since timestamp with time zone,
+    cluster text DEFAULT ''::text NOT NULL,
+    CONSTRAINT heartbeats_process_known CHECK ((process = 'hooks'::text))
+);
+
+ALTER TABLE public.heartbeats OWNER TO provisioning_migrator;
+
+CREATE TABLE public.one_time_passwords (
+    secret_sha256 bytea NOT NULL,
+    client_id text NOT NULL,
+    expires_at timestamp with time zone DEFAULT (clock_timestamp() + '00:00:05'::interval) NOT NULL,
+    CONSTRAINT one_time_passwords_is_sha256 CHECK ((octet_length(secret_sha256) = 32))
+);
+
+ALTER TABLE public.one_time_passwords OWNER TO provisioning_migrator;
+
+CREATE TABLE public.provision_applications (
+    account_id bigint NOT NULL,
+    request_id bigint NOT NULL,
+    "position" bigint NOT NULL,
+    name text NOT NULL,
+    application_version text NOT NULL,
+    url text NOT NULL,
+    sha256 text NOT NULL,
+    size bigint NOT NULL,
+    CONSTRAINT provision_applications_sha256_rule CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT provision_applications_size_rule CHECK ((size > 0)),
+    CONSTRAINT provision_applications_url_rule CHECK ((url ~ '^https://.+'::text))
+);
+
+ALTER TABLE ONLY public.provision_applications FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.provision_applications OWNER TO provisioning_migrator;
+
+CREATE TABLE public.provision_requests (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    client_id text NOT NULL,
+    user_id bigint NOT NULL,
+    activation_key_sha256 bytea,
+    provision_endpoint text NOT NULL,
+    broker_id bigint NOT NULL,
+    activates_on timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_on timestamp with time zone,
+    reserve_user boolean DEFAULT true NOT NULL,
+    device_connection_coupling text DEFAULT 'INHERITED'::text NOT NULL,
+    additional_device_configuration jsonb DEFAULT '{}'::jsonb NOT NULL,
+    maximum_attempts bigint DEFAULT 5 NOT NULL,
+    attempts bigint DEFAULT 0 NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    state text DEFAULT 'OPEN'::text NOT NULL,
+    key_failures bigint DEFAULT 0 NOT NULL,
+    key_failures_since timestamp with time zone,
+    events_count bigint DEFAULT 0 NOT NULL,
+    events_head bytea,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    created_by text NOT NULL,
+    modified_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    modified_by text NOT NULL,
+    CONSTRAINT provision_requests_attempts_rule CHECK (((attempts >= 0) AND (attempts <= maximum_attempts))),
+    CONSTRAINT provision_requests_client_id_rule CHECK (((client_id ~ '^[A-Za-z0-9_.:-]{1,255}$'::text) AND (client_id !~ '::'::text))),
+    CONSTRAINT provision_requests_configuration_is_object CHECK ((jsonb_typeof(additional_device_configuration) = 'object'::text)),
+    CONSTRAINT provision_requests_coupling_known CHECK ((device_connection_coupling = ANY (ARRAY['INHERITED'::text, 'LOOSE'::text, 'STRICT'::text]))),
+    CONSTRAINT provision_requests_endpoint_rule CHECK ((provision_endpoint ~ '^(mqtts?|wss?)://.+'::text)),
+    CONSTRAINT provision_requests_expires_after_activates CHECK ((expires_on > activates_on)),
+    CONSTRAINT provision_requests_key_is_sha256 CHECK ((octet_length(activation_key_sha256) = 32)),
+    CONSTRAINT provision_requests_maximum_attempts_rule CHECK (((maximum_attempts >= 1) AND (maximum_attempts <= 1000))),
+    CONSTRAINT provision_requests_state_known CHECK ((state = ANY (ARRAY['OPEN'::text, 'RUNNING'::text, 'PROVISIONED'::text, 'ABANDONED'::text])))
+);
+
+ALTER TABLE ONLY public.provision_requests FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.provision_requests OWNER TO provisioning_migrator;
+
+ALTER TABLE public.provision_requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.provision_requests_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.provision_runs (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    request_id bigint NOT NULL,
+    number bigint NOT NULL,
+    wire text NOT NULL,
+    state text DEFAULT 'CREATED'::text NOT NULL,
+    token_sha256 bytea NOT NULL,
+    salt bytea,
+    user_id bigint,
+    username text NOT NULL,
+    device_id bigint,
+    made_device boolean NOT NULL,
+    answer jsonb NOT NULL,
+    confirm_by timestamp with time zone NOT NULL,
+    outage interval DEFAULT '00:00:00'::interval NOT NULL,
+    failure text,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT provision_runs_ended_has_time CHECK (((state = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'STOPPED'::text, 'SKIPPED'::text, 'ABANDONED'::text])) = (ended_at IS NOT NULL))),
+    CONSTRAINT provision_runs_live_has_user CHECK (((ended_at IS NOT NULL) OR (state = 'STOPPING'::text) OR (user_id IS NOT NULL))),
+    CONSTRAINT provision_runs_salt_length CHECK ((octet_length(salt) = 32)),
+    CONSTRAINT provision_runs_salt_only_while_live CHECK (((ended_at IS NULL) = (salt IS NOT NULL))),
+    CONSTRAINT provision_runs_state_known CHECK ((state = ANY (ARRAY['CREATED'::text, 'STARTED'::text, 'RUNNING'::text, 'APPS_INSTALLING'::text, 'APPS_INSTALLED'::text, 'CONF_UPDATING'::text, 'CONF_UPDATED'::text, 'COMPLETED'::text, 'FAILED'::text, 'STOPPING'::text, 'STOPPED'::text, 'SKIPPED'::text, 'ABANDONED'::text]))),
+    CONSTRAINT provision_runs_token_is_sha256 CHECK ((octet_length(token_sha256) = 32)),
+    CONSTRAINT provision_runs_wire_known CHECK ((wire = ANY (ARRAY['json'::text, 'kura'::text])))
+);
+
+ALTER TABLE ONLY public.provision_runs FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.provision_runs OWNER TO provisioning_migrator;
+
+ALTER TABLE public.provision_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.provision_runs_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.refusals (
+    broker text NOT NULL,
+    username text NOT NULL,
+    client_id text NOT NULL,
+    reason text NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    account_id bigint,
+    count bigint NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    last_topic text,
+    last_access text,
+    CONSTRAINT refusals_bounded CHECK (((length(username) <= 256) AND (length(client_id) <= 256) AND (length(reason) <= 64) AND (length(last_topic) <= 1024)))
+);
+
+ALTER TABLE ONLY public.refusals FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.refusals OWNER TO provisioning_migrator;
+
+CREATE TABLE public.releases (
+    id bigint NOT NULL,
+    client_id text NOT NULL,
+    account_id bigint NOT NULL,
+    to_account_id bigint NOT NULL,
+    expires_on timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    created_by text NOT NULL,
+    CONSTRAINT releases_to_another_account CHECK ((account_id <> to_account_id))
+);
+
+ALTER TABLE ONLY public.releases FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.releases OWNER TO provisioning_migrator;
+
+ALTER TABLE public.releases ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.releases_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.run_steps (
+    account_id bigint NOT NULL,
+    run_id bigint NOT NULL,
+    "position" bigint NOT NULL,
+    kind text NOT NULL,
+    request_id text NOT NULL,
+    job_id bigint,
+    sent_at timestamp with time zone,
+    answered_at timestamp with time zone,
+    retries bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT run_steps_kind_known CHECK ((kind = ANY (ARRAY['application'::text, 'configuration'::text])))
+);
+
+ALTER TABLE ONLY public.run_steps FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.run_steps OWNER TO provisioning_migrator;
+
+CREATE TABLE public.user_permissions (
+    account_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    permission text NOT NULL,
+    CONSTRAINT user_permissions_known CHECK ((permission = ANY (ARRAY['broker:connect'::text, 'device:manage'::text, 'data:manage'::text, 'data:view'::text])))
+);
+
+ALTER TABLE ONLY public.user_permissions FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.user_permissions OWNER TO provisioning_migrator;
+
+CREATE TABLE public.users (
+    id bigint NOT NULL,
+    account_id bigint,
+    name text NOT NULL,
+    kind text NOT NULL,
+    password_bcrypt text,
+    secret_sha256 bytea,
+    enabled boolean DEFAULT true NOT NULL,
+    confirmed_at timestamp with time zone,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT users_bcrypt_is_well_formed CHECK ((password_bcrypt ~ '^\$2[aby]\$[0-3][0-9]\$[./A-Za-z0-9]{53}$'::text)),
+    CONSTRAINT users_kind_known CHECK ((kind = ANY (ARRAY['provision'::text, 'device'::text, 'person'::text, 'service'::text]))),
+    CONSTRAINT users_name_rule CHECK (
+CASE kind
+    WHEN 'service'::text THEN (name ~ '^~[a-z]{3,32}$'::text)
+    ELSE (name ~ '^[A-Za-z0-9_-]{3,255}$'::text)
+END),
+    CONSTRAINT users_only_devices_are_confirmed CHECK (((confirmed_at IS NULL) OR (kind = 'device'::text))),
+    CONSTRAINT users_secret_is_sha256 CHECK ((octet_length(secret_sha256) = 32)),
+    CONSTRAINT users_secret_of_kind CHECK ((((kind = 'provision'::text) = (password_bcrypt IS NOT NULL)) AND ((kind <> 'provision'::text) = (secret_sha256 IS NOT NULL)))),
+    CONSTRAINT users_service_has_no_account CHECK (((kind = 'service'::text) = (account_id IS NULL)))
+);
+
+ALTER TABLE ONLY public.users FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.users OWNER TO provisioning_migrator;
+
+ALTER TABLE public.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.users_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY public.accounts
+    ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.api_tokens
+    ADD CONSTRAINT api_tokens_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.api_tokens
+    ADD CONSTRAINT api_tokens_token_unique UNIQUE (token_sha256);
+
+ALTER TABLE ONLY public.broker_accounts
+    ADD CONSTRAINT broker_accounts_pkey PRIMARY KEY (broker_id, account_id);
+
+ALTER TABLE ONLY public.brokers
+    ADD CONSTRAINT brokers_id_role_unique UNIQUE (id, role);
+
+ALTER TABLE ONLY public.brokers
+    ADD CONSTRAINT brokers_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.changes
+    ADD CONSTRAINT changes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.changes_pruned
+    ADD CONSTRAINT changes_pruned_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY public.device_connections
+    ADD CONSTRAINT device_connections_client_id_unique UNIQUE (account_id, client_id);
+
+ALTER TABLE ONLY public.device_connections
+    ADD CONSTRAINT device_connections_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.device_connections
+    ADD CONSTRAINT device_connections_reserved_user_unique UNIQUE (account_id, reserved_user_id);
+
+ALTER TABLE ONLY public.devices
+    ADD CONSTRAINT devices_account_id_unique UNIQUE (account_id, id);
+
+ALTER TABLE ONLY public.devices
+    ADD CONSTRAINT devices_client_id_unique UNIQUE (account_id, client_id);
+
+ALTER TABLE ONLY public.devices
+    ADD CONSTRAINT devices_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_number_unique UNIQUE (request_id, number);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.heartbeats
+    ADD CONSTRAINT heartbeats_pkey PRIMARY KEY (process);
+
+ALTER TABLE ONLY public.one_time_passwords
+    ADD CONSTRAINT one_time_passwords_pkey PRIMARY KEY (secret_sha256);
+
+ALTER TABLE ONLY public.provision_applications
+    ADD CONSTRAINT provision_applications_pkey PRIMARY KEY (request_id, "position");
+
+ALTER TABLE ONLY public.provision_requests
+    ADD CONSTRAINT provision_requests_account_id_unique UNIQUE (account_id, id);
+
+ALTER TABLE ONLY public.provision_requests
+    ADD CONSTRAINT provision_requests_client_id_unique UNIQUE (account_id, client_id);
+
+ALTER TABLE ONLY public.provision_requests
+    ADD CONSTRAINT provision_requests_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.provision_runs
+    ADD CONSTRAINT provision_runs_account_id_unique UNIQUE (account_id, id);
+
+ALTER TABLE ONLY public.provision_runs
+    ADD CONSTRAINT provision_runs_number_unique UNIQUE (request_id, number);
+
+ALTER TABLE ONLY public.provision_runs
+    ADD CONSTRAINT provision_runs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.provision_runs
+    ADD CONSTRAINT provision_runs_user_unique UNIQUE (user_id);
+
+ALTER TABLE ONLY public.refusals
+    ADD CONSTRAINT refusals_pkey PRIMARY KEY (broker, username, client_id, reason, minute);
+
+ALTER TABLE ONLY public.releases
+    ADD CONSTRAINT releases_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.run_steps
+    ADD CONSTRAINT run_steps_pkey PRIMARY KEY (run_id, "position");
+
+ALTER TABLE ONLY public.user_permissions
+    ADD CONSTRAINT user_permissions_pkey PRIMARY KEY (user_id, permission);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_account_id_unique UNIQUE (account_id, id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE UNIQUE INDEX accounts_name_unique ON public.accounts USING btree (lower((name COLLATE "C")));
+
+CREATE UNIQUE INDEX accounts_one_provision_account ON public.accounts USING btree (kind) WHERE (kind = 'provision'::text);
+
+CREATE INDEX api_tokens_by_account ON public.api_tokens USING btree (account_id);
+
+CREATE INDEX broker_accounts_by_account ON public.broker_accounts USING btree (account_id);
+
+CREATE UNIQUE INDEX brokers_name_unique ON public.brokers USING btree (lower((name COLLATE "C")));
+
+CREATE INDEX changes_by_at ON public.changes USING btree (at);
+
+CREATE INDEX changes_by_xid ON public.changes USING btree (xid);
+
+CREATE INDEX device_connections_by_broker ON public.device_connections USING btree (broker_id);
+
+CREATE INDEX device_connections_by_client_id ON public.device_connections USING btree (client_id);
+
+CREATE INDEX device_connections_by_device ON public.device_connections USING btree (account_id, device_id);
+
+CREATE INDEX device_connections_by_user ON public.device_connections USING btree (account_id, user_id);
+
+CREATE INDEX devices_by_client_id ON public.devices USING btree (client_id);
+
+CREATE INDEX events_by_account ON public.events USING btree (account_id, at);
+
+CREATE INDEX events_by_client_id ON public.events USING btree (client_id, at);
+
+CREATE INDEX one_time_passwords_by_expiry ON public.one_time_passwords USING btree (expires_at);
+
+CREATE INDEX provision_requests_by_broker ON public.provision_requests USING btree (broker_id, account_id);
+
+CREATE INDEX provision_requests_by_client_id ON public.provision_requests USING btree (client_id);
+
+CREATE INDEX provision_requests_by_user ON public.provision_requests USING btree (account_id, user_id);
+
+CREATE INDEX provision_runs_by_account ON public.provision_runs USING btree (account_id);
+
+CREATE INDEX provision_runs_by_deadline ON public.provision_runs USING btree (confirm_by) WHERE (ended_at IS NULL);
+
+CREATE INDEX provision_runs_by_device ON public.provision_runs USING btree (account_id, device_id);
+
+CREATE UNIQUE INDEX provision_runs_one_live_per_request ON public.provision_runs USING btree (request_id) WHERE (ended_at IS NULL);
+
+CREATE INDEX refusals_by_account ON public.refusals USING btree (account_id);
+
+CREATE INDEX refusals_by_client_id ON public.refusals USING btree (client_id, minute);
+
+CREATE INDEX refusals_by_minute ON public.refusals USING btree (minute);
+
+CREATE INDEX releases_by_account ON public.releases USING btree (account_id);
+
+CREATE INDEX releases_by_to_account ON public.releases USING btree (to_account_id);
+
+CREATE UNIQUE INDEX releases_one_open_per_client_id ON public.releases USING btree (client_id) WHERE (used_at IS NULL);
+
+CREATE INDEX users_bcrypt_cost ON public.users USING btree (substr(password_bcrypt, 5, 2)) WHERE (kind = 'provision'::text);
+
+CREATE UNIQUE INDEX users_name_unique ON public.users USING btree (lower((name COLLATE "C")));
+
+CREATE TRIGGER accounts_change AFTER DELETE OR UPDATE OF enabled, device_connection_coupling ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.note_change('account', 'id');
+
+CREATE TRIGGER accounts_version BEFORE UPDATE OF enabled, device_connection_coupling ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
+CREATE TRIGGER broker_accounts_change AFTER DELETE ON public.broker_accounts FOR EACH ROW EXECUTE FUNCTION public.note_change('account', 'account_id');
+
+CREATE TRIGGER brokers_change AFTER INSERT OR DELETE OR UPDATE OF role, secret_sha256, previous_secret_sha256, endpoints ON public.brokers FOR EACH ROW EXECUTE FUNCTION public.note_change('broker', 'name');
+
+CREATE TRIGGER brokers_version BEFORE UPDATE OF role, secret_sha256, previous_secret_sha256, endpoints ON public.brokers FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
+CREATE TRIGGER device_connections_account BEFORE INSERT OR UPDATE OF account_id ON public.device_connections FOR EACH ROW EXECUTE FUNCTION public.refuse_provision_account();
+
+CREATE TRIGGER device_connections_change AFTER UPDATE ON public.device_connections FOR EACH ROW WHEN ((((old.coupling IS DISTINCT FROM new.coupling) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.reserved_user_id IS DISTINCT FROM new.reserved_user_id))) EXECUTE FUNCTION public.note_change('client', 'client_id');
+
+CREATE TRIGGER device_connections_deleted AFTER DELETE ON public.device_connections FOR EACH ROW EXECUTE FUNCTION public.note_change('client', 'client_id');
+
+CREATE TRIGGER device_connections_version BEFORE UPDATE OF client_id, device_id, coupling, user_id, reserved_user_id, allow_user_change ON public.device_connections FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
+CREATE TRIGGER devices_account BEFORE INSERT OR UPDATE OF account_id ON public.devices FOR EACH ROW EXECUTE FUNCTION public.refuse_provision_account();
+
+CREATE TRIGGER devices_change AFTER DELETE OR UPDATE OF enabled ON public.devices FOR EACH ROW EXECUTE FUNCTION public.note_change('client', 'client_id');
+
+CREATE TRIGGER devices_client_id BEFORE INSERT OR UPDATE OF client_id, account_id ON public.devices FOR EACH ROW EXECUTE FUNCTION public.keep_client_id_in_one_account();
+
+CREATE TRIGGER devices_version BEFORE UPDATE OF client_id, enabled ON public.devices FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
+CREATE TRIGGER provision_requests_account BEFORE INSERT OR UPDATE OF account_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.refuse_provision_account();
+
+CREATE TRIGGER provision_requests_change AFTER DELETE OR UPDATE OF enabled, user_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.note_change('client', 'client_id');
+
+CREATE TRIGGER provision_requests_client_id BEFORE INSERT OR UPDATE OF client_id, account_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.keep_client_id_in_one_account();
+
+CREATE TRIGGER provision_requests_moves BEFORE UPDATE ON public.provision_requests FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.allow_request_move();
+
+CREATE TRIGGER provision_requests_user_kind BEFORE INSERT OR UPDATE OF user_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.require_provision_user();
+
+CREATE TRIGGER provision_requests_version BEFORE UPDATE OF user_id, activation_key_sha256, provision_endpoint, broker_id, activates_on, expires_on, reserve_user, device_connection_coupling, additional_device_configuration, maximum_attempts, attempts, enabled, state ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
+CREATE TRIGGER provision_runs_moves BEFORE UPDATE ON public.provision_runs FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.allow_run_move();
+
+CREATE TRIGGER provision_runs_version BEFORE UPDATE OF user_id, ended_at ON public.provision_runs FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
+CREATE TRIGGER user_permissions_version AFTER INSERT OR DELETE OR UPDATE ON public.user_permissions FOR EACH ROW EXECUTE FUNCTION public.permission_changes_user();
+
+CREATE TRIGGER users_account BEFORE INSERT OR UPDATE OF account_id ON public.users FOR EACH ROW EXECUTE FUNCTION public.refuse_provision_account();
+
+CREATE TRIGGER users_change AFTER DELETE OR UPDATE OF password_bcrypt, secret_sha256, enabled, version ON public.users FOR EACH ROW EXECUTE FUNCTION public.note_change('user', 'name');
+
+CREATE TRIGGER users_version BEFORE UPDATE OF name, kind, password_bcrypt, secret_sha256, enabled, confirmed_at ON public.users FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
+ALTER TABLE ONLY public.api_tokens
+    ADD CONSTRAINT api_tokens_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.broker_accounts
+    ADD CONSTRAINT broker_accounts_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.broker_accounts
+    ADD CONSTRAINT broker_accounts_broker FOREIGN KEY (broker_id, broker_role) REFERENCES public.brokers(id, role) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.device_connections
+    ADD CONSTRAINT device_connections_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.device_connections
+    ADD CONSTRAINT device_connections_broker_id_fkey FOREIGN KEY (broker_id) REFERENCES public.brokers(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.device_connections
+    ADD CONSTRAINT device_connections_device FOREIGN KEY (account_id, device_id) REFERENCES public.devices(account_id, id) ON DELETE SET NULL (device_id);
+
+ALTER TABLE ONLY public.device_connections
+    ADD CONSTRAINT device_connections_reserved_user FOREIGN KEY (account_id, reserved_user_id) REFERENCES public.users(account_id, id) ON DELETE SET NULL (reserved_user_id);
+
+ALTER TABLE ONLY public.device_connections
+    ADD CONSTRAINT device_connections_user FOREIGN KEY (account_id, user_id) REFERENCES public.users(account_id, id) ON DELETE SET NULL (user_id);
+
+ALTER TABLE ONLY public.devices
+    ADD CONSTRAINT devices_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.provision_applications
+    ADD CONSTRAINT provision_applications_request FOREIGN KEY (account_id, request_id) REFERENCES public.provision_requests(account_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.provision_requests
+    ADD CONSTRAINT provision_requests_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.provision_requests
+    ADD CONSTRAINT provision_requests_broker_serves_account FOREIGN KEY (broker_id, account_id) REFERENCES public.broker_accounts(broker_id, account_id);
+
+ALTER TABLE ONLY public.provision_requests
+    ADD CONSTRAINT provision_requests_user FOREIGN KEY (account_id, user_id) REFERENCES public.users(account_id, id);
+
+ALTER TABLE ONLY public.provision_runs
+    ADD CONSTRAINT provision_runs_device FOREIGN KEY (account_id, device_id) REFERENCES public.devices(account_id, id) ON DELETE SET NULL (device_id);
+
+ALTER TABLE ONLY public.provision_runs
+    ADD CONSTRAINT provision_runs_request FOREIGN KEY (account_id, request_id) REFERENCES public.provision_requests(account_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.provision_runs
+    ADD CONSTRAINT provision_runs_user FOREIGN KEY (account_id, user_id) REFERENCES public.users(account_id, id) ON DELETE SET NULL (user_id);
+
+ALTER TABLE ONLY public.refusals
+    ADD CONSTRAINT refusals_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.releases
+    ADD CONSTRAINT releases_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.releases
+    ADD CONSTRAINT releases_to_account_id_fkey FOREIGN KEY (to_account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.run_steps
+    ADD CONSTRAINT run_steps_run FOREIGN KEY (account_id, run_id) REFERENCES public.provision_runs(account_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.user_permissions
+    ADD CONSTRAINT user_permissions_user FOREIGN KEY (account_id, user_id) REFERENCES public.users(account_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE public.accounts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.api_tokens ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.broker_accounts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.brokers ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.device_connections ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY device_users_deleted_only ON public.users AS RESTRICTIVE FOR DELETE TO provisioning_responder USING ((kind = 'device'::text));
+
+CREATE POLICY device_users_only ON public.users AS RESTRICTIVE FOR INSERT TO provisioning_responder WITH CHECK ((kind = 'device'::text));
+
+ALTER TABLE public.devices ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.events ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY every_account ON public.accounts TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.api_tokens TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.broker_accounts TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.device_connections TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.devices TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.events TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.provision_applications TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.provision_requests TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.provision_runs TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.refusals TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.releases TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.run_steps TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.user_permissions TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.users TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_broker ON public.brokers TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY no_generated_users ON public.users AS RESTRICTIVE FOR INSERT TO provisioning_admin WITH CHECK ((kind = ANY (ARRAY['provision'::text, 'person'::text])));
+
+CREATE POLICY own_account ON public.accounts TO provisioning_admin USING ((id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.api_tokens TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.broker_accounts TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.device_connections TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.devices TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.events TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.provision_applications TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.provision_requests TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.provision_runs TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.refusals TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.releases TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.run_steps TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.user_permissions TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.users TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_brokers ON public.brokers FOR SELECT TO provisioning_admin USING ((EXISTS ( SELECT
+   FROM public.broker_accounts s
+  WHERE ((s.broker_id = brokers.id) AND (s.account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)))));
+
+ALTER TABLE public.provision_applications ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.provision_requests ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.provision_runs ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.refusals ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.releases ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.run_steps ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.user_permissions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
+
+GRANT ALL ON SCHEMA public TO provisioning_functions;
+
+REVOKE ALL ON FUNCTION public.account_id_of(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.account_id_of(p_name text) TO provisioning_admin;
+GRANT ALL ON FUNCTION public.account_id_of(p_name text) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.allow_request_move() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.allow_run_move() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_responder;
+GRANT ALL ON FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_admin;
+GRANT ALL ON FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) TO provisioning_admin;
+GRANT ALL ON FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.cluster_name() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.cluster_name() TO provisioning_responder;
+GRANT ALL ON FUNCTION public.cluster_name() TO provisioning_admin;
+GRANT ALL ON FUNCTION public.cluster_name() TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.count_refusals(p_refusals jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.count_refusals(p_refusals jsonb) TO provisioning_hooks;
+GRANT ALL ON FUNCTION public.count_refusals(p_refusals jsonb) TO provisioning_responder;
+
+REVOKE ALL ON FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_responder;
+GRANT ALL ON FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_admin;
+GRANT ALL ON FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_admin;
+GRANT ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.hook_brokers() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_brokers() TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_changes(p_last text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_changes(p_last text) TO provisioning_hooks;
+GRANT ALL ON FUNCTION public.hook_changes(p_last text) TO provisioning_responder;
+
+REVOKE ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_heartbeat() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_heartbeat() TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_note_seen(p_seen jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_note_seen(p_seen jsonb) TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.keep_client_id_in_one_account() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) TO provisioning_admin;
+GRANT ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.next_version() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.note_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.outage() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.outage() TO provisioning_responder;
+GRANT ALL ON FUNCTION public.outage() TO provisioning_admin;
+GRANT ALL ON FUNCTION public.outage() TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_responder;
+GRANT ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_admin;
+GRANT ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.permission_changes_user() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.refuse_provision_account() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.require_provision_user() FROM PUBLIC;
+
+GRANT SELECT ON TABLE public.accounts TO provisioning_functions;
+GRANT SELECT ON TABLE public.accounts TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.accounts TO provisioning_platform;
+GRANT SELECT ON TABLE public.accounts TO provisioning_responder;
+GRANT SELECT ON TABLE public.accounts TO provisioning_backup;
+
+GRANT SELECT ON SEQUENCE public.accounts_id_seq TO provisioning_backup;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.api_tokens TO provisioning_platform;
+GRANT SELECT ON TABLE public.api_tokens TO provisioning_backup;
+
+GRANT SELECT ON SEQUENCE public.api_tokens_id_seq TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.broker_accounts TO provisioning_functions;
+GRANT SELECT ON TABLE public.broker_accounts TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broker_accounts TO provisioning_platform;
+GRANT SELECT ON TABLE public.broker_accounts TO provisioning_responder;
+GRANT SELECT ON TABLE public.broker_accounts TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.brokers TO provisioning_functions;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.brokers TO provisioning_platform;
+GRANT SELECT ON TABLE public.brokers TO provisioning_backup;
+
+GRANT SELECT(id) ON TABLE public.brokers TO provisioning_admin;
+GRANT SELECT(id) ON TABLE public.brokers TO provisioning_responder;
+
+GRANT SELECT(name) ON TABLE public.brokers TO provisioning_admin;
+GRANT SELECT(name) ON TABLE public.brokers TO provisioning_responder;
+
+GRANT SELECT(role) ON TABLE public.brokers TO provisioning_admin;
+GRANT SELECT(role) ON TABLE public.brokers TO provisioning_responder;
+
+GRANT SELECT(endpoints) ON TABLE public.brokers TO provisioning_admin;
+GRANT SELECT(endpoints) ON TABLE public.brokers TO provisioning_responder;
+
+GRANT SELECT ON SEQUENCE public.brokers_id_seq TO provisioning_backup;
+
+GRANT SELECT,INSERT ON TABLE public.changes TO provisioning_functions;
+GRANT SELECT ON TABLE public.changes TO provisioning_platform;
+GRANT SELECT,DELETE ON TABLE public.changes TO provisioning_responder;
+GRANT SELECT ON TABLE public.changes TO provisioning_backup;
+
+GRANT SELECT ON SEQUENCE public.changes_id_seq TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.changes_pruned TO provisioning_functions;
+GRANT SELECT,UPDATE ON TABLE public.changes_pruned TO provisioning_responder;
+GRANT SELECT ON TABLE public.changes_pruned TO provisioning_backup;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.device_connections TO provisioning_functions;
+GRANT SELECT,DELETE,UPDATE ON TABLE public.device_connections TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.device_connections TO provisioning_platform;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.device_connections TO provisioning_responder;
+GRANT SELECT ON TABLE public.device_connections TO provisioning_backup;
+
+GRANT SELECT ON SEQUENCE public.device_connections_id_seq TO provisioning_backup;
+
+GRANT SELECT,UPDATE ON TABLE public.devices TO provisioning_functions;
+GRANT SELECT,DELETE,UPDATE ON TABLE public.devices TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.devices TO provisioning_platform;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.devices TO provisioning_responder;
+GRANT SELECT ON TABLE public.devices TO provisioning_backup;
+
+GRANT SELECT ON SEQUENCE public.devices_id_seq TO provisioning_backup;
+
+GRANT SELECT,INSERT ON TABLE public.events TO provisioning_functions;
+GRANT SELECT ON TABLE public.events TO provisioning_admin;
+GRANT SELECT ON TABLE public.events TO provisioning_platform;
+GRANT SELECT ON TABLE public.events TO provisioning_responder;
+GRANT SELECT ON TABLE public.events TO provisioning_backup;
+
+GRANT SELECT ON SEQUENCE public.events_id_seq TO provisioning_backup;
+
+GRANT SELECT,UPDATE ON TABLE public.heartbeats TO provisioning_functions;
+GRANT SELECT,UPDATE ON TABLE public.heartbeats TO provisioning_platform;
+GRANT SELECT ON TABLE public.heartbeats TO provisioning_responder;
+GRANT SELECT ON TABLE public.heartbeats TO provisioning_backup;
+
+GRANT SELECT,DELETE ON TABLE public.one_time_passwords TO provisioning_functions;
+GRANT SELECT,INSERT,DELETE ON TABLE public.one_time_passwords TO provisioning_responder;
+GRANT SELECT ON TABLE public.one_time_passwords TO provisioning_backup;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.provision_applications TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.provision_applications TO provisioning_platform;
+GRANT SELECT ON TABLE public.provision_applications TO provisioning_responder;
+GRANT SELECT ON TABLE public.provision_applications TO provisioning_backup;
+
+GRANT SELECT,UPDATE ON TABLE public.provision_requests TO provisioning_functions;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.provision_requests TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.provision_requests TO provisioning_platform;
+GRANT SELECT,UPDATE ON TABLE public.provision_requests TO provisioning_responder;
+GRANT SELECT ON TABLE public.provision_requests TO provisioning_backup;
+
+GRANT SELECT ON SEQUENCE public.provision_requests_id_seq TO provisioning_backup;
+
+GRANT SELECT,UPDATE ON TABLE public.provision_runs TO provisioning_functions;
+GRANT SELECT ON TABLE public.provision_runs TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.provision_runs TO provisioning_platform;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.provision_runs TO provisioning_responder;
+GRANT SELECT ON TABLE public.provision_runs TO provisioning_backup;
+
+GRANT UPDATE(state) ON TABLE public.provision_runs TO provisioning_admin;
+
+GRANT UPDATE(salt) ON TABLE public.provision_runs TO provisioning_admin;
+
+GRANT UPDATE(user_id) ON TABLE public.provision_runs TO provisioning_admin;
+
+GRANT UPDATE(failure) ON TABLE public.provision_runs TO provisioning_admin;
+
+GRANT UPDATE(ended_at) ON TABLE public.provision_runs TO provisioning_admin;
+
+GRANT SELECT ON SEQUENCE public.provision_runs_id_seq TO provisioning_backup;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.refusals TO provisioning_functions;
+GRANT SELECT ON TABLE public.refusals TO provisioning_admin;
+GRANT SELECT ON TABLE public.refusals TO provisioning_platform;
+GRANT SELECT,DELETE ON TABLE public.refusals TO provisioning_responder;
+GRANT SELECT ON TABLE public.refusals TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.releases TO provisioning_functions;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.releases TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.releases TO provisioning_platform;
+GRANT SELECT,UPDATE ON TABLE public.releases TO provisioning_responder;
+GRANT SELECT ON TABLE public.releases TO provisioning_backup;
+
+GRANT SELECT ON SEQUENCE public.releases_id_seq TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.run_steps TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.run_steps TO provisioning_platform;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.run_steps TO provisioning_responder;
+GRANT SELECT ON TABLE public.run_steps TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.user_permissions TO provisioning_functions;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_permissions TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_permissions TO provisioning_platform;
+GRANT SELECT,INSERT ON TABLE public.user_permissions TO provisioning_responder;
+GRANT SELECT ON TABLE public.user_permissions TO provisioning_backup;
+
+GRANT SELECT,UPDATE ON TABLE public.users TO provisioning_functions;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO provisioning_platform;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO provisioning_responder;
+GRANT SELECT ON TABLE public.users TO provisioning_backup;
+
+GRANT SELECT ON SEQUENCE public.users_id_seq TO provisioning_backup;

@@ -1,0 +1,86 @@
+"""The hooks' side without HTTP: a real Admission on a real database, its feed polled when the test says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.db.hooks import HookStore
+from service.db.pool import open_pool
+from service.keys import Secret
+from service.memory import Grants
+from service.operations.admission import AclQuestion, Admission, ConnectQuestion, Verdict
+from service.passwords import Hasher, VerifiedPasswords
+
+READ, WRITE, SUBSCRIBE = 1, 2, 4
+# Long enough that no slow machine makes a question time out.
+PATIENCE = 60.0
+
+
+class CountingStore(HookStore):
+    """Counts the calls by name."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.calls: list[str] = []
+
+    async def _call(self, name: str, *arguments: Any) -> Any:
+        self.calls.append(name)
+        return await super()._call(name, *arguments)
+
+
+@dataclass(kw_only=True)
+class Gate:
+    """One hooks process's insides."""
+
+    admission: Admission
+    store: CountingStore
+    _last: str = field(default="0")
+
+    async def follow(self) -> list[tuple[str, str]]:
+        """Poll the feed once, as the process does all the time; returns what it told."""
+        document = json.loads(await HookStore._call(self.store, "changes", self._last))
+        changes = [(kind, key) for kind, key in document["changes"]]
+        if self.admission.note_changes(changes, document["lost"]):
+            await self.admission.load_brokers()
+        self._last = document["last"]
+        return changes
+
+    async def connect(
+        self, broker: str, username: str, password: str, client_id: str, *, clean: bool | None = None
+    ) -> Verdict:
+        """A CONNECT at a broker that is known by name."""
+        question = ConnectQuestion(username=username, password=password, client_id=client_id, clean=clean)
+        return await self.admission.connect(self.admission.brokers[broker], question)
+
+    async def acl(self, broker: str, username: str, client_id: str, topic: str, acc: int = WRITE) -> Verdict:
+        """A topic check."""
+        question = AclQuestion(username=username, client_id=client_id, topic=topic, acc=acc)
+        return await self.admission.acl(self.admission.brokers[broker], question)
+
+
+@asynccontextmanager
+async def open_gate(url: Secret, event_key: bytes, **settings: Any) -> AsyncIterator[Gate]:
+    """Settings as Admission has them; without any, neither budget nor patience binds."""
+    pool = await open_pool(url, name="test-hooks", size=8, timeout=PATIENCE, reset=False)
+    hasher = Hasher(2)
+    store = CountingStore(pool, patience=PATIENCE)
+    values: dict[str, Any] = {
+        "store": store,
+        "hasher": hasher,
+        "grants": Grants(10_000),
+        "passwords": VerifiedPasswords(1_000),
+        "event_key": event_key,
+        "slow_hash_rate": 1e6,
+        "slow_hash_burst": 1e6,
+        "patience": PATIENCE,
+        **settings,
+    }
+    try:
+        yield Gate(admission=Admission(**values), store=store)
+    finally:
+        hasher.close()
+        pool.terminate()
