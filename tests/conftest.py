@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis  # noqa: F401  (loaded first at the end of a failed run, it meets a bug of Python 3.11: gh-106905)
 import pytest
 
 from service.db.pool import open_pool

@@ -66,10 +66,32 @@ class Login:
     ca_file: str = ""
 
 
+class _Unacknowledged(PersistentStorage):  # type: ignore[misc]
+    """What was published and not acknowledged yet; `acknowledged` tells when there is room again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acknowledged = asyncio.Event()
+
+    def remove_message_by_mid(self, mid: int) -> None:
+        super().remove_message_by_mid(mid)
+        self.acknowledged.set()
+
+
+async def first_of(*waits: Awaitable[object]) -> None:
+    """Wait for one of them."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 class Connection:
     """One MQTT connection, from CONNACK to its end."""
 
-    def __init__(self, client: gmqtt.Client, storage: PersistentStorage) -> None:
+    def __init__(self, client: gmqtt.Client, storage: _Unacknowledged) -> None:
         self._client = client
         self._storage = storage
         self._subscriptions: dict[int, asyncio.Future[tuple[int, ...]]] = {}
@@ -83,7 +105,7 @@ class Connection:
 
         Raises Refused and Unreachable.
         """
-        storage = PersistentStorage()
+        storage = _Unacknowledged()
         properties: dict[str, Any] = {}
         if login.version == "5":
             properties = {
@@ -183,10 +205,23 @@ class Connection:
         if refused:
             raise SubscribeRefused(", ".join(refused))
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1, expiry: int | None = None) -> None:
-        """Send a message; `expiry` in seconds lets the broker drop it later (MQTT 5). `drained` waits for PUBACKs."""
+    async def publish(self, topic: str, payload: bytes, *, qos: int = 1, expiry: int | None = None) -> None:
+        """
+        Send a message; `expiry` in seconds lets the broker drop it later (MQTT 5).
+
+        Waits while the broker lets us have no more unacknowledged messages; `drained` waits for all of them to be
+        acknowledged. Raises Unreachable where the connection ends before the message could be sent.
+        """
         properties = {"message_expiry_interval": expiry} if expiry is not None else {}
-        self._client.publish(topic, payload, qos=qos, **properties)
+        while not self.closed.is_set():
+            self._storage.acknowledged.clear()
+            try:
+                self._client.publish(topic, payload, qos=qos, **properties)
+            except OverflowError:  # the broker's receive maximum is reached
+                await first_of(self._storage.acknowledged.wait(), self.closed.wait())
+            else:
+                return
+        raise Unreachable("the connection ended")
 
     async def drained(self, timeout: float = 10.0) -> bool:
         """Whether the broker has acknowledged everything that was published, within the time."""

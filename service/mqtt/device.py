@@ -123,7 +123,7 @@ class Simulation:
                 await connection.subscribe(f"prov/v1/{self._device.client_id}/reply")
                 self._say("subscribed", topic=f"prov/v1/{self._device.client_id}/reply")
                 while not connection.closed.is_set():
-                    self._ask(connection, ask_id)
+                    await self._ask(connection, ask_id)
                     reply = await self._reply(connection, replies, ask_id, wait)
                     if reply is not None:
                         return await self._accept(connection, reply, ask_id)
@@ -158,7 +158,7 @@ class Simulation:
                 self._say("connected to the provision broker", username=device.username)
                 return connection
 
-    def _ask(self, connection: Connection, ask_id: str) -> None:
+    async def _ask(self, connection: Connection, ask_id: str) -> None:
         device = self._device
         ask: dict[str, Any] = {"id": ask_id}
         if device.activation_key is not None:
@@ -167,7 +167,7 @@ class Simulation:
             ask["seal"] = True
         if device.facts:
             ask["device"] = dict(device.facts)
-        connection.publish(f"prov/v1/{device.client_id}/request", messages.encode(ask))
+        await connection.publish(f"prov/v1/{device.client_id}/request", messages.encode(ask))
         self._say("asked", id=ask_id, activation_key="given" if device.activation_key else "none", seal=device.seal)
 
     async def _reply(
@@ -202,7 +202,7 @@ class Simulation:
         status = f"prov/v1/{self._device.client_id}/status"
         states = ["installing", "installed"] if answer["applications"] else []
         for state in (*states, "configuring", "applied"):
-            connection.publish(status, messages.encode({"run": answer["run"], "state": state}))
+            await connection.publish(status, messages.encode({"run": answer["run"], "state": state}))
             self._say("said", state=state)
         await connection.drained(5.0)
         await connection.close()
@@ -244,7 +244,7 @@ class Simulation:
                 self._keep({**answer, "confirmed": True})
                 self._say("provisioned: the factory credentials have done their work")
             await connection.subscribe(f"{own}/#")
-            connection.publish(f"{own}/hello", messages.encode({"hello": target["client_id"]}))
+            await connection.publish(f"{own}/hello", messages.encode({"hello": target["client_id"]}))
             self._say("published", topic=f"{own}/hello")
             try:
                 await asyncio.wait_for(arrived.wait(), 10.0)

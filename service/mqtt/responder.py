@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -17,7 +16,7 @@ from service import keys, log
 from service.core import messages, names
 from service.db.feed import Feed
 from service.db.pool import TRANSIENT, Pool, open_pool, wait_for_schema
-from service.mqtt.client import Connection, Login, Refused, SubscribeRefused, Unreachable
+from service.mqtt.client import Connection, Login, Refused, SubscribeRefused, Unreachable, first_of
 from service.mqtt.leadership import Leadership
 from service.mqtt.takeover import Takeovers
 from service.operations import sweep
@@ -93,7 +92,7 @@ class Responder:
             self._connection = connection
             ACTIVE.set(1)
             _log.info("responder_active", session_present=connection.session_present)
-            await _first(connection.closed.wait(), leadership.lost.wait())
+            await first_of(connection.closed.wait(), leadership.lost.wait())
         finally:
             await connection.close()
 
@@ -120,7 +119,7 @@ class Responder:
                 reply = await self._record_failure(kind, client_id, payload)
                 break
         if reply is not None:
-            connection.publish(f"prov/v1/{client_id}/reply", reply, expiry=REPLY_EXPIRY)
+            await connection.publish(f"prov/v1/{client_id}/reply", reply, expiry=REPLY_EXPIRY)
         SECONDS.labels(kind).observe(time.monotonic() - began)
 
     async def _answer(self, kind: str, client_id: str, payload: bytes) -> bytes | None:
@@ -144,16 +143,6 @@ class Responder:
         if parsed is None or parsed.id is None:
             return None
         return messages.encode_refused(ask_id=parsed.id, code="server_error", now=now, correlation_id=correlation_id)
-
-
-async def _first(*waits: Awaitable[object]) -> None:
-    """Wait for one of them."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 class ResponderProcess:

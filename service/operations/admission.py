@@ -55,6 +55,13 @@ def _denied(denied: Denied) -> Verdict:
     return Verdict(Outcome.DENIED, denied.reason)
 
 
+def _not_this_secret(facts: Facts, stored: object) -> Verdict:
+    """A user without the kind of secret that this broker's users have belongs to the other kind of broker."""
+    if facts.user is None:
+        return Verdict(Outcome.DENIED, "unknown_user")
+    return Verdict(Outcome.DENIED, "wrong_broker" if stored is None else "wrong_password")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConnectQuestion:
     """A CONNECT. `clean` is None where the plugin does not tell."""
@@ -156,7 +163,7 @@ class Admission:
             decision = decide_presence(facts, question.username, question.client_id)
             if not matches:
                 decision = None  # says nothing about whoever is connected under this name
-                return Verdict(Outcome.DENIED, "wrong_password" if facts.user else "unknown_user")
+                return _not_this_secret(facts, stored)
             if isinstance(decision, Denied):
                 return _denied(decision)
             if decision.changes and not await self.store.login(self.event_key, broker.name, question.client_id, facts):
@@ -188,7 +195,7 @@ class Admission:
                 return Verdict(Outcome.UNAVAILABLE, "over_budget")
             if not await self._verify(question, facts, refuse_anyway=not decision):
                 decision = None
-                return Verdict(Outcome.DENIED, "wrong_password" if facts.user else "unknown_user")
+                return _not_this_secret(facts, facts.user.password_bcrypt if facts.user else None)
             return ALLOWED if not isinstance(decision, Denied) else _denied(decision)
         finally:
             self.grants.end_load(load, decision, keep_denied=False)

@@ -47,8 +47,8 @@ def crash_in_transaction(point: str) -> None:
 def crash_after_publish() -> None:
     original = client.Connection.publish
 
-    def publish(self: client.Connection, *arguments: Any, **options: Any) -> None:
-        original(self, *arguments, **options)
+    async def publish(self: client.Connection, *arguments: Any, **options: Any) -> None:
+        await original(self, *arguments, **options)
         # The bytes are with the kernel, and the acknowledgement comes after this returns.
         die()
 
