@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from typing import Never
 
 from service.core import derivation
 from service.core.derivation import KEY_BYTES, NONCE_BYTES, SALT_BYTES
@@ -30,6 +31,9 @@ class Secret:
     def reveal(self) -> str:
         """The text itself."""
         return self._text
+
+    def __reduce_ex__(self, protocol: object) -> Never:
+        raise TypeError("a Secret is not pickled")
 
     def __repr__(self) -> str:
         return "Secret(***)"

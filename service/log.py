@@ -27,7 +27,7 @@ def _shorten(_logger: Any, _method: str, event: structlog.typing.EventDict) -> s
 
 def configure(level: str) -> None:
     """Send our events and the libraries' warnings to standard error."""
-    number = LEVELS.get(level.lower(), logging.INFO)
+    number = LEVELS[level.lower()]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -99,6 +99,7 @@ class Grants:
         self.last_contact = time.monotonic()
         if lost:
             self._mark(self._entries)
+            self._spoil_loads()
         for kind, key in changes:
             if kind in ("user", "client"):
                 self._mark(self._by_name.get((kind, key), ()))
@@ -114,6 +115,9 @@ class Grants:
                 entry.stale = True
             if kind == "account" and (isinstance(entry.decision, Denied) or str(entry.decision.account_id) == key):
                 entry.stale = True
+        self._spoil_loads()
+
+    def _spoil_loads(self) -> None:
         for load in self._loads:
             load.changed = True
 

@@ -38,12 +38,17 @@ def verify(password: str, stored: str) -> bool:
 
     bcrypt 5 raises beyond 72 bytes and on malformed hashes: both mean no, at once and everywhere.
     """
+    return bool(_verify(password, stored))
+
+
+def _verify(password: str, stored: str) -> bool | None:
+    """`verify`, or None where nothing was hashed."""
     if not is_password(password):
-        return False
+        return None
     try:
         return bcrypt.checkpw(password.encode("ascii"), stored.encode("ascii"))
     except ValueError:
-        return False
+        return None
 
 
 def spend(password: str, cost: int) -> None:
@@ -85,13 +90,12 @@ class Hasher:
 
 
 def _verify_at_price(password: str, stored: str | None, highest: int, pad: bool) -> bool:
-    if stored is None:
+    verified = _verify(password, stored) if stored is not None else None
+    if verified is None:
         spend(password, highest)
-        return False
-    verified = verify(password, stored)
-    if pad or not verified:
+    elif stored is not None and (pad or not verified):
         spend_difference(password, cost_of(stored), highest)
-    return verified
+    return bool(verified)
 
 
 class VerifiedPasswords:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from service import log
 from service.core import answers, endpoints, names
 from service.core.problems import InvalidInput, Problem
 from service.keys import SealingKeys, Secret, parse_key
@@ -69,6 +70,12 @@ def _account_name(text: str) -> str:
     return text
 
 
+def _log_level(text: str) -> str:
+    if text.lower() not in log.LEVELS:
+        raise ValueError(f"must be one of {', '.join(log.LEVELS)}")
+    return text.lower()
+
+
 PORT = _integer(1, 65535)
 
 
@@ -76,7 +83,7 @@ PORT = _integer(1, 65535)
 class Settings:
     """What every process has."""
 
-    log_level: str = setting("debug, info, warning or error", default="info")
+    log_level: str = setting("debug, info, warning or error", parse=_log_level, default="info")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -94,7 +94,7 @@ def longest_accepted(
     configuration: Mapping[str, Mapping[str, Any]],
     applications: Sequence[Mapping[str, Any]],
 ) -> int:
-    """How many bytes the longest answer of a request with this content has: sealed, with the longest id."""
+    """How many bytes a request's longest answer has: sealed, with the id that JSON makes longest."""
     answer = Answer(
         run="r" * 22,
         connection={
@@ -109,4 +109,4 @@ def longest_accepted(
     )
     now = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
     seal = Seal(activation_key="k" * 32, nonce=bytes(derivation.NONCE_BYTES))
-    return len(encode_accepted(answer, ask_id="i" * 64, client_id=client_id, now=now, confirm_within=10**8, seal=seal))
+    return len(encode_accepted(answer, ask_id='"' * 64, client_id=client_id, now=now, confirm_within=10**8, seal=seal))

@@ -51,6 +51,7 @@ class Account:
     enabled: bool
     coupling: str
     served: bool
+    version: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +127,28 @@ def refuse_input(username: str, password: str, client_id: str, longest_client_id
         return Denied(reason="no_username")
     if not password:
         return Denied(reason="no_password")
-    if username.startswith("~"):
-        return None if username in SERVICE_GRANTS else Denied(reason="malformed_username")
-    if not names.USERNAME.fullmatch(username):
-        return Denied(reason="malformed_username")
-    if not names.is_client_id(client_id, longest_client_id):
-        return Denied(reason="malformed_client_id")
+    refused = refuse_names(username, client_id, longest_client_id)
+    if refused is not None:
+        return refused
     if not names.is_password(password):
         return Denied(reason="malformed_password")
+    return None
+
+
+def refuse_names(username: str, client_id: str, longest_client_id: int) -> Denied | None:
+    """
+    Names that no user and no client id can have (D4). None: go on.
+
+    Names with `~` are ours: `~responder` has its own client id, `~takeover` comes under that of whom it ends.
+    """
+    if username not in SERVICE_GRANTS and not names.USERNAME.fullmatch(username):
+        return Denied(reason="malformed_username")
+    if username == names.RESPONDER:
+        return Denied(reason="not_a_service_client") if client_id != names.RESPONDER else None
+    if username == names.TAKEOVER and client_id.isprintable() and 0 < len(client_id) <= names.LONGEST_CLIENT_ID:
+        return None
+    if not names.is_client_id(client_id, longest_client_id):
+        return Denied(reason="malformed_client_id")
     return None
 
 

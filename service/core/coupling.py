@@ -41,17 +41,17 @@ def decide_coupling(
     `account_coupling`: what INHERITED means in this account (LOOSE or STRICT).
     A connection whose last user was deleted is bound to nobody.
     """
-    if connection is not None and connection.reserved_user_id is not None:
-        if connection.reserved_user_id != user_id:
-            return Denied(reason="connection_reserved_for_another_user")
-    elif reserved_elsewhere:
+    mode = account_coupling if connection is None or connection.coupling == "INHERITED" else connection.coupling
+    reserved_user_id = None if connection is None else connection.reserved_user_id
+    if mode not in ("STRICT", "LOOSE"):
+        return Denied(reason="unknown_coupling")
+    if reserved_user_id not in (None, user_id):
+        return Denied(reason="connection_reserved_for_another_user")
+    if reserved_elsewhere:
         return Denied(reason="user_reserved_for_another_connection")
     if connection is None:
         return Coupled(changes=True)
-    mode = account_coupling if connection.coupling == "INHERITED" else connection.coupling
-    if mode not in ("STRICT", "LOOSE"):
-        return Denied(reason="unknown_coupling")
-    bound_to_another = connection.reserved_user_id is None and connection.user_id not in (None, user_id)
+    bound_to_another = reserved_user_id is None and connection.user_id not in (None, user_id)
     if mode == "STRICT" and bound_to_another and not connection.allow_user_change:
         return Denied(reason="connection_bound_to_another_user")
     return Coupled(changes=connection.user_id != user_id or connection.allow_user_change)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+TAG_BYTES = 16
 SALT_BYTES = 32
 
 
@@ -85,10 +86,12 @@ def seal_value(*, key: bytes, kid: str, nonce: bytes, context: str, clear: bytes
 def open_value(*, keys: dict[str, bytes], context: str, sealed: str) -> bytes:
     """The inverse of `seal_value`; `keys` by kid. Raises CannotOpen."""
     kid, _, text = sealed.partition(".")
-    if kid not in keys:
-        raise CannotOpen(f"no sealing key with kid {kid!r}")
     try:
         data = from_base64url(text)
+        if len(data) < NONCE_BYTES + TAG_BYTES:
+            raise ValueError
+        if kid not in keys:
+            raise CannotOpen(f"no sealing key with kid {kid!r}")
         return AESGCM(keys[kid]).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], f"{kid}\0{context}".encode())
     except (ValueError, InvalidTag) as error:
         raise CannotOpen("a sealed value cannot be opened with its key") from error

@@ -8,7 +8,7 @@ A configuration is `{component: {parameter: Value}}`. Five parameters of the MQT
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,8 @@ MAX_COMPONENTS = 1_000
 MAX_PARAMETERS = 10_000
 
 _INTEGERS = {"Byte": 8, "Short": 16, "Integer": 32, "Long": 64}
+# IEEE 754's largest finite numbers of 32 and 64 bits.
+_LARGEST_FLOAT, _LARGEST_DOUBLE = (2 - 2.0**-23) * 2.0**127, (2 - 2.0**-52) * 2.0**1023
 _FLOATS = frozenset({"Float", "Double"})
 _TEXTS = frozenset({"String", "Password"})
 TYPES = frozenset({*_INTEGERS, *_FLOATS, *_TEXTS, "Boolean", "Character"})
@@ -95,8 +97,10 @@ def parse(text: str) -> tuple[dict[str, dict[str, Value]], list[Problem]]:
         return {}, [_problem("not_an_object", "must be an object: {component: {parameter: value}}")]
     problems: list[Problem] = []
     configuration: dict[str, dict[str, Value]] = {}
+    seen: set[str] = set()
     for component, parameters in document:
-        problems += _check_component(component, parameters, component in configuration)
+        problems += _check_component(component, parameters, component in seen)
+        seen.add(component)
         if isinstance(parameters, _Pairs):
             read = configuration.setdefault(component, {})
             problems += _read_parameters(component, parameters, read)
@@ -117,9 +121,14 @@ def _is_name(name: str) -> bool:
     return 0 < len(name) <= NAME_MAX_LENGTH and _is_text(name) and name == name.strip()
 
 
+# XML 1.0, section 2.2 (Char): a Kura gateway gets its configuration as XML. Neither takes Postgres a NUL, nor JSON a
+# lone surrogate.
+_NO_TEXT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
 def _is_text(text: str) -> bool:
-    """What Postgres, XML and every device can carry: no NUL, no lone surrogate."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    """What Postgres, XML and every device can carry."""
+    return _NO_TEXT.search(text) is None
 
 
 def _check_component(component: str, parameters: object, seen: bool) -> Iterator[Problem]:
@@ -134,9 +143,11 @@ def _check_component(component: str, parameters: object, seen: bool) -> Iterator
 
 
 def _read_parameters(component: str, pairs: _Pairs, into: dict[str, Value]) -> Iterator[Problem]:
+    seen: set[str] = set()
     for name, raw in pairs:
-        if name in into and not is_overridden(component, name):
+        if name in seen and not is_overridden(component, name):
             yield _problem("duplicate_parameter", f"{component}.{name} is given twice")
+        seen.add(name)
         if not _is_name(name) and not is_overridden(component, name):
             yield _problem(
                 "parameter_name", f"{component}: a parameter's name must have 1 to {NAME_MAX_LENGTH} characters"
@@ -155,7 +166,9 @@ def _read_parameters(component: str, pairs: _Pairs, into: dict[str, Value]) -> I
 def _read_value(raw: object) -> Value | None:
     if isinstance(raw, _Pairs):
         typed = dict(raw)
-        if typed.keys() != {"type", "value"} or typed["type"] not in TYPES:
+        if len(raw) != 2 or typed.keys() != {"type", "value"}:
+            return None
+        if not isinstance(typed["type"], str) or typed["type"] not in TYPES:
             return None
         return _typed(typed["type"], typed["value"])
     inferred = _infer(raw[0] if isinstance(raw, list) and raw else raw)
@@ -173,9 +186,13 @@ def _infer(scalar: object) -> str | None:
 
 
 def _typed(type_: str, raw: Any) -> Value | None:
-    if isinstance(raw, list) and not isinstance(raw, _Pairs):
-        return Value(type=type_, clear=tuple(raw)) if all(_fits(type_, item) for item in raw) else None
-    return Value(type=type_, clear=raw) if _fits(type_, raw) else None
+    is_array = isinstance(raw, list) and not isinstance(raw, _Pairs)
+    items = raw if is_array else [raw]
+    if not all(_CHECKS[type_](item) for item in items):
+        return None
+    # A whole number is a Double's value too, and is the same after its way through the database.
+    values = [float(item) for item in items] if type_ in _FLOATS else items
+    return Value(type=type_, clear=tuple(values) if is_array else values[0])
 
 
 def _integer_fits(bits: int) -> Callable[[Any], bool]:
@@ -184,26 +201,19 @@ def _integer_fits(bits: int) -> Callable[[Any], bool]:
     )
 
 
-def _float_fits(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) < 2**1023
-        and math.isfinite(value)
-    )
+def _float_fits(largest: float) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= largest
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: _integer_fits(bits) for name, bits in _INTEGERS.items()},
-    **dict.fromkeys(_FLOATS, _float_fits),
+    "Float": _float_fits(_LARGEST_FLOAT),
+    "Double": _float_fits(_LARGEST_DOUBLE),
     **dict.fromkeys(_TEXTS, lambda value: isinstance(value, str) and _is_text(value)),
     "Boolean": lambda value: isinstance(value, bool),
-    "Character": lambda value: isinstance(value, str) and len(value) == 1 and _is_text(value),
+    # Java's: one UTF-16 unit.
+    "Character": lambda value: isinstance(value, str) and len(value) == 1 and value <= "\uffff" and _is_text(value),
 }
-
-
-def _fits(type_: str, value: Any) -> bool:
-    return _CHECKS[type_](value)
 
 
 def to_document(configuration: Configuration) -> dict[str, dict[str, Any]]:

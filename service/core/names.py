@@ -15,6 +15,7 @@ USERNAME = re.compile(r"[A-Za-z0-9_-]{3,255}", re.ASCII)
 CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,255}", re.ASCII)
 # MQTT 3.1, section 3.1: "The Client Identifier ... is between 1 and 23 characters long".
 CLIENT_ID_LENGTH = 23
+LONGEST_CLIENT_ID = 255
 
 PASSWORD_MIN_LENGTH = 12
 # bcrypt reads no more than 72 bytes, and bcrypt 5 raises beyond them: refused at creation, denied at CONNECT.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.core import answers, device_config, endpoints, names
+from service.core.applications import check_applications
 from service.core.problems import Problem
 from service.core.states import RequestState
 
@@ -100,7 +101,7 @@ def check_new(new: NewRequest, around: Surroundings, limits: Limits) -> tuple[Ac
     problems += check_window(activates_on, new.expires_on)
     problems += check_coupling(new.device_connection_coupling)
     problems += check_maximum_attempts(new.maximum_attempts)
-    problems += check_size(
+    problems += check_content(
         account=around.account,
         client_id=new.client_id,
         endpoint=endpoint or "",
@@ -197,11 +198,11 @@ def choose_endpoint(wanted: str | None, offered: Mapping[str, int]) -> tuple[str
 
 def check_window(activates_on: datetime.datetime, expires_on: datetime.datetime | None) -> Iterator[Problem]:
     """The page: "This date must follow the activation date otherwise the provision request will not be created."""
-    for name, moment in (("activates_on", activates_on), ("expires_on", expires_on)):
-        if moment is not None and moment.tzinfo is None:
-            yield Problem(field=name, rule="no_time_zone", text="must have a time zone, such as 2030-01-31T08:00:00Z")
-            return
-    if expires_on is not None and expires_on <= activates_on:
+    dates = {"activates_on": activates_on, "expires_on": expires_on}
+    naive = [name for name, moment in dates.items() if moment is not None and moment.tzinfo is None]
+    for name in naive:
+        yield Problem(field=name, rule="no_time_zone", text="must have a time zone, such as 2030-01-31T08:00:00Z")
+    if not naive and expires_on is not None and expires_on <= activates_on:
         yield Problem(field="expires_on", rule="expires_before_activates", text="must follow the date it activates on")
 
 
@@ -219,7 +220,7 @@ def check_maximum_attempts(maximum: int) -> Iterator[Problem]:
         yield Problem(field="maximum_attempts", rule="maximum_attempts", text=f"must be from 1 to {MOST_ATTEMPTS}")
 
 
-def check_size(
+def check_content(
     *,
     account: str,
     client_id: str,
@@ -228,11 +229,20 @@ def check_size(
     applications: Sequence[Mapping[str, Any]],
     limit: int,
 ) -> Iterator[Problem]:
-    """The whole answer must fit into a message, on the day of creation and not only on that of provisioning."""
+    """
+    The applications, and that the whole answer fits into a message.
+
+    On the day of creation and not only on that of provisioning.
+    """
+    problems = list(check_applications(applications))
+    if problems:
+        yield from problems
+        return
     size = answers.longest_accepted(
         endpoint=endpoint,
         account=account,
-        client_id=client_id,
+        # A client id that cannot be encoded is a problem of its own.
+        client_id=client_id.encode("utf-8", "replace").decode("utf-8"),
         configuration=device_config.render_json(device_config.without_overridden(configuration)),
         applications=applications,
     )
@@ -259,6 +269,7 @@ class Changes:
     reserve_user: bool = UNSET
     device_connection_coupling: str = UNSET
     additional_device_configuration: device_config.Configuration = field(default=UNSET, repr=False)
+    applications: Sequence[Mapping[str, Any]] = UNSET
     maximum_attempts: int = UNSET
 
 
@@ -310,11 +321,11 @@ def check_change(stored: StoredRequest, changes: Changes, around: Surroundings, 
         yield Problem(
             field="maximum_attempts", rule="fewer_than_made", text=f"{stored.attempts} attempts were made already"
         )
-    yield from check_size(
+    yield from check_content(
         account=around.account,
         client_id=stored.client_id,
         endpoint=endpoint,
         configuration=kept(changes.additional_device_configuration, stored.additional_device_configuration),
-        applications=stored.applications,
+        applications=kept(changes.applications, stored.applications),
         limit=limits.answer_bytes,
     )

@@ -1,6 +1,7 @@
 """
-The shipped broker files against the reliability list (section 5.3), where the design does not say otherwise: packet size and
-queues by the answer's limit, retry_count 1, retained messages off on the provision broker only.
+The shipped broker files against the reliability list (section 5.3), where the design does not say otherwise:
+
+packet size and queues by the answer's limit, retry_count 1, retained messages off on the provision broker only.
 """
 
 from __future__ import annotations

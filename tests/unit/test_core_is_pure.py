@@ -7,6 +7,8 @@ Modules are allowed by name; whatever is not on the list is refused, also a modu
 from __future__ import annotations
 
 import ast
+import dataclasses
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +87,15 @@ def impurities(source: str) -> Iterator[str]:
 @pytest.mark.parametrize("path", sorted(CORE.rglob("*.py")), ids=lambda path: path.name)
 def test_a_core_module_is_pure(path: Path) -> None:
     assert list(impurities(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("path", sorted(CORE.glob("*.py")), ids=lambda path: path.name)
+def test_what_the_core_hands_out_does_not_change(path: Path) -> None:
+    """Every dataclass is frozen, so a decision cannot turn into another on its way."""
+    module = importlib.import_module(f"service.core.{path.stem}" if path.stem != "__init__" else "service.core")
+    for value in vars(module).values():
+        if isinstance(value, type) and dataclasses.is_dataclass(value):
+            assert vars(value)["__dataclass_params__"].frozen, value.__name__
 
 
 def test_the_core_is_where_we_look() -> None:

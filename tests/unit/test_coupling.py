@@ -43,7 +43,7 @@ def decide(row: dict[str, Any]) -> Coupled | Denied:
 
 
 def test_the_table_is_whole() -> None:
-    """Two modes without a connection, four with one: three reserved, three last users, change or not, elsewhere or not."""
+    """Two modes without a connection; four with one, by reserved user, last user, change or not, elsewhere or not."""
     assert len({name(row) for row in ROWS}) == 2 * 2 + 4 * 3 * 3 * 2 * 2
     assert len(ROWS) == 148
 

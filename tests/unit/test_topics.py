@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.core.topics import covers, is_filter, is_topic
 from tests.unit import vectors
+from tests.unit.strategies import any_text
 
 LEVELS = ("", "a", "b", "$x", "$share")
 levels = st.sampled_from(LEVELS)
@@ -79,7 +80,7 @@ def test_a_filter_has_at_most_65535_bytes() -> None:
     assert not is_filter("é" * 32768)
 
 
-@given(st.text())
+@given(any_text)
 def test_the_shape_of_any_text_can_be_told(text: str) -> None:
     """Also of lone surrogates; and a topic is a filter without wildcards."""
     assert is_topic(text) is (is_filter(text) and not set("+#") & set(text))

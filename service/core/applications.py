@@ -1,0 +1,72 @@
+"""
+Applications: packages that a device installs before it is configured, in order.
+
+At most nine, as in Everyware Cloud (everyware.md section 1). One is {"name", "version", "url", "sha256", "size"}, its
+size in bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from service.core.problems import Problem
+
+FIELD = "applications"
+MOST_APPLICATIONS = 9
+LONGEST_TEXT = 255
+LONGEST_URL = 2048
+LARGEST_SIZE = 2**53 - 1  # what every JSON reader holds exactly (RFC 7493)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_TEXT = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
+_FIELDS = ("name", "version", "url", "sha256", "size")
+
+
+def check_applications(applications: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    """Every problem, each naming the application by its place from 1."""
+    if len(applications) > MOST_APPLICATIONS:
+        yield Problem(field=FIELD, rule="too_many", text=f"at most {MOST_APPLICATIONS} applications")
+    seen: set[Any] = set()
+    for place, application in enumerate(applications, 1):
+        for rule, text in _check_one(application):
+            yield Problem(field=FIELD, rule=rule, text=f"{place}: {text}")
+        name = application.get("name")
+        if isinstance(name, str) and name in seen:
+            yield Problem(field=FIELD, rule="duplicate", text=f"{place}: the name is given twice")
+        seen.add(name if isinstance(name, str) else None)
+
+
+def _check_one(application: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if set(application) != set(_FIELDS):
+        yield "fields", f"must have {', '.join(_FIELDS)}, and nothing else"
+    for name in ("name", "version"):
+        if name in application and not _is_text(application[name]):
+            yield name, f"{name} must have 1 to {LONGEST_TEXT} printable ASCII characters"
+    if "url" in application and not _is_url(application["url"]):
+        yield "url", "url must be https://host/..., without user or password"
+    sha256, size = application.get("sha256", "0" * 64), application.get("size", 1)
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        yield "sha256", "sha256 must have 64 lower-case hexadecimal characters"
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= LARGEST_SIZE:
+        yield "size", "size must be a number of bytes above 0"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and bool(_TEXT.fullmatch(value))
+
+
+def _is_url(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > LONGEST_URL or not value.isascii() or not value.isprintable():
+        return False
+    try:
+        parts = urlsplit(value)
+        port_is_good = parts.port != 0
+    except ValueError:
+        return False
+    return (
+        value.startswith("https://") and bool(parts.hostname) and "@" not in parts.netloc and " " not in value
+        and port_is_good
+    )  # fmt: skip

@@ -1,0 +1,57 @@
+"""Applications of a request: each field's rule, every problem with its application's place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.core.applications import check_applications
+
+GOOD = {"name": "heater", "version": "1.2.0", "url": "https://files.example/heater.dp", "sha256": "ab" * 32, "size": 1}
+
+
+def rules(*applications: Any) -> list[str]:
+    return [problem.rule for problem in check_applications(applications)]
+
+
+def test_good_ones_are_good() -> None:
+    assert rules() == []
+    assert rules(GOOD, {**GOOD, "name": "cooler", "size": 2**53 - 1, "url": "https://[::1]:8443/a?b=c#d"}) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("name", ["", " x", "x ", "x" * 256, "é", "a\nb", None, 5]),
+        ("version", ["", "x" * 256, "1\0", 1.0]),
+        ("url", ["", "http://h/x", "HTTPS://h/x", "https://", "https:///x", "https://u:p@h/x", "https://h/a b",
+                 "https://h:0/", "https://h:99999/", "https://[::1/", "https://h/é", "https://h/" + "x" * 2048, None]),
+        ("sha256", ["", "ab" * 31, "AB" * 32, "zz" * 32, "ab" * 32 + "\n", None, 5]),
+        ("size", [0, -1, 2**53, 1.0, True, "1", None]),
+    ],
+)  # fmt: skip
+def test_each_field_has_its_rule(field: str, values: list[Any]) -> None:
+    for value in values:
+        assert rules({**GOOD, field: value}) == [field], value
+
+
+def test_missing_and_unknown_fields_are_named() -> None:
+    assert rules({name: value for name, value in GOOD.items() if name != "size"}) == ["fields"]
+    assert rules({**GOOD, "sha1": "x"}) == ["fields"]
+    assert rules({}) == ["fields"]
+
+
+def test_all_problems_at_once_each_with_its_place() -> None:
+    problems = list(check_applications([GOOD, {**GOOD, "size": 0, "url": "ftp://h/"}]))
+    assert [(problem.field, problem.rule, problem.text[:2]) for problem in problems] == [
+        ("applications", "url", "2:"),
+        ("applications", "size", "2:"),
+        ("applications", "duplicate", "2:"),
+    ]
+
+
+def test_there_are_at_most_nine() -> None:
+    many = [{**GOOD, "name": f"application-{number}"} for number in range(10)]
+    assert rules(*many[:9]) == []
+    assert rules(*many) == ["too_many"]
