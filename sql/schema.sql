@@ -209,7 +209,7 @@ CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id te
             'permissions', (SELECT coalesce(jsonb_agg(permission), '[]') FROM user_permissions p WHERE p.user_id = u.id)
         ) END,
         'account', CASE WHEN a.id IS NOT NULL THEN jsonb_build_object(
-            'id', a.id, 'name', a.name, 'enabled', a.enabled, 'coupling', a.device_connection_coupling,
+            'id', a.id, 'name', a.name, 'enabled', a.enabled, 'coupling', a.device_connection_coupling, 'version', a.version,
             'served', EXISTS (SELECT FROM broker_accounts s WHERE s.broker_id = b.id AND s.account_id = a.id)
         ) END,
         -- The request that this credential and this client id match (provision brokers).
@@ -270,7 +270,7 @@ $$;
 
 ALTER FUNCTION public.hook_heartbeat() OWNER TO provisioning_functions;
 
-CREATE FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) RETURNS text
+CREATE FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET lock_timeout TO '200ms'
@@ -303,7 +303,7 @@ BEGIN
     WHERE u.id = p_user_id AND u.version = p_user_version AND u.enabled AND u.account_id = p_account_id FOR UPDATE;
     IF NOT FOUND OR NOT EXISTS (
         SELECT FROM accounts a JOIN broker_accounts s ON s.account_id = a.id JOIN brokers b ON b.id = s.broker_id
-        WHERE a.id = p_account_id AND a.enabled AND b.name = p_broker
+        WHERE a.id = p_account_id AND a.version = p_account_version AND a.enabled AND b.name = p_broker
     ) THEN
         RETURN 'changed';
     END IF;
@@ -320,9 +320,12 @@ BEGIN
     IF p_connection_id IS NULL THEN
         -- One account at a time under a free client id: the same lock as where requests and devices claim one.
         PERFORM pg_advisory_xact_lock(hashtextextended('client_id ' || p_client_id, 0));
-        IF p_device_id IS NULL AND EXISTS (
-            SELECT FROM device_connections WHERE client_id = p_client_id AND account_id <> p_account_id
-        ) THEN
+        IF EXISTS (SELECT FROM devices WHERE client_id = p_client_id AND account_id <> p_account_id)
+            OR EXISTS (SELECT FROM provision_requests WHERE client_id = p_client_id AND account_id <> p_account_id)
+            OR (p_device_id IS NULL AND EXISTS (
+                SELECT FROM device_connections WHERE client_id = p_client_id AND account_id <> p_account_id
+            ))
+        THEN
             RETURN 'changed';
         END IF;
         INSERT INTO device_connections (account_id, client_id, device_id, user_id, broker_id, status, last_login_at, last_seen_at)
@@ -355,7 +358,7 @@ BEGIN
 END
 $$;
 
-ALTER FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) OWNER TO provisioning_functions;
+ALTER FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.hook_note_seen(p_seen jsonb) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -879,7 +882,7 @@ CREATE TABLE public.refusals (
     last_at timestamp with time zone NOT NULL,
     last_topic text,
     last_access text,
-    CONSTRAINT refusals_bounded CHECK (((length(username) <= 256) AND (length(client_id) <= 256) AND (length(reason) <= 64) AND (length(last_topic) <= 1024)))
+    CONSTRAINT refusals_bounded CHECK (((length(username) <= 256) AND (length(client_id) <= 256) AND (length(reason) <= 64) AND (length(last_topic) <= 1024) AND (length(last_access) <= 32)))
 );
 
 ALTER TABLE ONLY public.refusals FORCE ROW LEVEL SECURITY;
@@ -950,7 +953,7 @@ CREATE TABLE public.users (
     confirmed_at timestamp with time zone,
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT users_bcrypt_is_well_formed CHECK ((password_bcrypt ~ '^\$2[aby]\$[0-3][0-9]\$[./A-Za-z0-9]{53}$'::text)),
+    CONSTRAINT users_bcrypt_is_well_formed CHECK ((password_bcrypt ~ '^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$'::text)),
     CONSTRAINT users_kind_known CHECK ((kind = ANY (ARRAY['provision'::text, 'device'::text, 'person'::text, 'service'::text]))),
     CONSTRAINT users_name_rule CHECK (
 CASE kind
@@ -1349,7 +1352,7 @@ ALTER TABLE public.user_permissions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
 
-GRANT ALL ON SCHEMA public TO provisioning_functions;
+GRANT USAGE ON SCHEMA public TO provisioning_functions;
 
 REVOKE ALL ON FUNCTION public.account_id_of(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.account_id_of(p_name text) TO provisioning_admin;
@@ -1399,8 +1402,8 @@ GRANT ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client
 REVOKE ALL ON FUNCTION public.hook_heartbeat() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_heartbeat() TO provisioning_hooks;
 
-REVOKE ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) TO provisioning_hooks;
+REVOKE ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) TO provisioning_hooks;
 
 REVOKE ALL ON FUNCTION public.hook_note_seen(p_seen jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_note_seen(p_seen jsonb) TO provisioning_hooks;
@@ -1574,7 +1577,11 @@ GRANT SELECT ON TABLE public.user_permissions TO provisioning_backup;
 GRANT SELECT,UPDATE ON TABLE public.users TO provisioning_functions;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO provisioning_admin;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO provisioning_platform;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO provisioning_responder;
+GRANT SELECT,INSERT,DELETE ON TABLE public.users TO provisioning_responder;
 GRANT SELECT ON TABLE public.users TO provisioning_backup;
 
 GRANT SELECT ON SEQUENCE public.users_id_seq TO provisioning_backup;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE provisioning_migrator IN SCHEMA public GRANT SELECT ON SEQUENCES  TO provisioning_backup;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE provisioning_migrator IN SCHEMA public GRANT SELECT ON TABLES  TO provisioning_backup;

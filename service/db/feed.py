@@ -36,17 +36,17 @@ class Feed:
         self._name = name
         self._last = "0"
         self._wake = asyncio.Event()
+        self._heard = False
 
     async def run(self) -> None:
         """Never returns."""
-        connected = False
         while True:
             try:
                 await self._follow()
             except TRANSIENT as error:
-                if connected:
+                if self._heard:
                     _log.warning("feed_lost", error=type(error).__name__)
-                connected = False
+                self._heard = False
             except asyncpg.PostgresError as error:
                 _log.error("feed_failed", error=type(error).__name__)
             await asyncio.sleep(RETRY_EVERY)
@@ -76,3 +76,4 @@ class Feed:
         self._on_changes([(kind, key) for kind, key in found["changes"]], found["lost"])
         # Only now: had the call above failed, the same changes would come again.
         self._last = found["last"]
+        self._heard = True

@@ -70,6 +70,7 @@ class HookStore:
             broker,
             client_id,
             facts.account.id,
+            facts.account.version,
             facts.user.id,
             facts.user.version,
             run.id if run else None,

@@ -125,12 +125,14 @@ class Migrator:
         """Apply what is missing, up to and including `to`. Returns the names. Raises MigrationFailed."""
         with self._locked() as backend:
             self._refuse_edited(backend)
+            self._refuse_unknown(to)
             wanted = [m for m in self._migrations() if to is None or m.id <= to]
             return self._each(backend.to_apply(MigrationList(wanted)), backend.apply_one)
 
     def down(self, steps: int = 1, to: str | None = None) -> list[str]:
         """Take back the last `steps` migrations, or all after `to`. Returns the names. Raises MigrationFailed."""
         with self._locked() as backend:
+            self._refuse_unknown(to)
             applied = list(backend.to_rollback(self._migrations()))
             chosen = [m for m in applied if m.id > to] if to is not None else applied[:steps]
             return self._each(chosen, backend.rollback_one)
@@ -172,11 +174,11 @@ class Migrator:
     @contextmanager
     def _backend(self) -> Iterator[Any]:
         url = self._url.reveal()
-        backend = _Backend(parse_uri(f"postgresql+psycopg://{url.split('://', 1)[1]}"), default_migration_table)
         try:
-            with backend:
+            with _Backend(
+                parse_uri(f"postgresql+psycopg://{url.split('://', 1)[1]}"), default_migration_table
+            ) as backend:
                 backend.execute("SET client_min_messages = warning")
-                backend.init_database()
                 yield backend
         except psycopg.OperationalError as error:
             raise MigrationFailed(f"the database cannot be reached: {str(error).splitlines()[0]}") from error
@@ -185,6 +187,7 @@ class Migrator:
     def _locked(self) -> Iterator[Any]:
         with self._backend() as backend:
             self._wait_for_lock(backend)
+            backend.init_database()
             # Whoever left a row in yoyo's own lock did not live to delete it: we hold the other one.
             backend.break_lock()
             with backend.lock():
@@ -213,6 +216,11 @@ class Migrator:
             done.append(migration.id)
         return done
 
+    def _refuse_unknown(self, name: str | None) -> None:
+        """A slip of the pen must not take back more than was meant."""
+        if name is not None and name not in {path.stem for path in files(self._directory)}:
+            raise MigrationFailed(f"{name}: is no migration here")
+
     def _refuse_edited(self, backend: Any) -> None:
         edited = [status.id for status in self._status(backend) if status.edited]
         if edited:
@@ -221,12 +229,16 @@ class Migrator:
             )
 
     def _status(self, backend: Any) -> Iterator[Status]:
-        rows = backend.execute(
-            "SELECT migration_id, sha256,"
-            " to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), applied_by"
-            " FROM migration_checksums ORDER BY migration_id"
-        ).fetchall()
-        applied = {row[0]: row[1:] for row in rows}
+        exists = backend.execute("SELECT to_regclass('migration_checksums')").fetchone()[0] is not None
+        rows = (
+            exists
+            and backend.execute(
+                "SELECT migration_id, sha256,"
+                " to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), applied_by"
+                " FROM migration_checksums ORDER BY migration_id"
+            ).fetchall()
+        )
+        applied = {row[0]: row[1:] for row in rows or ()}
         by_id = {path.stem: path for path in files(self._directory)}
         for name in sorted(applied.keys() | by_id.keys()):
             sha256, applied_at, applied_by = applied.get(name, (None, None, None))

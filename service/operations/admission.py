@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from service import keys, log
 from service.core import budget, names
 from service.core.budget import Budget
-from service.core.connect import Facts, Present, decide_presence, refuse_input, refuse_session
+from service.core.connect import Facts, Present, decide_presence, refuse_input, refuse_names, refuse_session
 from service.core.grants import Access, decide_acl
 from service.core.verdicts import Denied
 from service.db.hooks import BrokerSecrets, HookStore
@@ -239,12 +239,11 @@ class Admission:
     async def _presence(self, client: Client) -> Present | Denied:
         """From memory while the feed is heard, else from the database. Raises Unavailable."""
         _, username, client_id = client
+        refused = refuse_names(username, client_id, self.client_id_length)
+        if refused is not None:
+            return refused
         if username == names.TAKEOVER:
             return Denied(reason="no_grant")
-        if username != names.RESPONDER and not names.USERNAME.fullmatch(username):
-            return Denied(reason="malformed_username")
-        if username != names.RESPONDER and not names.is_client_id(client_id, self.client_id_length):
-            return Denied(reason="malformed_client_id")
         current = self.grants.current(client)
         if current is not None:
             return current
@@ -258,7 +257,7 @@ class Admission:
             self.grants.end_load(load, decision, keep_denied=True)
 
     def _refuse_acl(self, client: Client, question: AclQuestion, verdict: Verdict) -> Verdict:
-        access = next((access.name for access in Access if access == question.acc), str(question.acc))
+        access = next((access.name for access in Access if access == question.acc), "unknown")
         self.refusals.count(client, verdict.reason, question.topic, access)
         return verdict
 

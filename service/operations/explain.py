@@ -9,7 +9,7 @@ from typing import Any
 
 from service.db import queries
 from service.operations.administration import Administration
-from service.operations.asks import COUNTED_AS
+from service.operations.cases import COUNTED_AS
 
 _EVENTS = queries.load("events")
 

@@ -111,4 +111,6 @@ async def delete_request(admin: Administration, account_name: str, client_id: st
             connection, admin, request, "request_deleted", was=request.state, kept_users=[user["name"] for user in left]
         )
         await connection.execute(_REQUESTS["delete"], request.id)
+        # Whoever makes a request with this credential just now holds it: look whether it is unused after waiting.
+        await connection.execute(_USERS["lock"], request.user_id)
         await connection.execute(_USERS["delete_unused_provision"], request.user_id)

@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 import datetime
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,6 +165,7 @@ async def _insert(
         new.enabled,
         admin.author.actor,
     )
+    await _put_applications(connection, account.id, request_id, new.applications)
     await events.append(
         connection,
         admin.author,
@@ -175,6 +177,16 @@ async def _insert(
         activation_key=activation_key is not None,
     )
     return Created(client_id=new.client_id, activation_key=activation_key, notices=accepted.notices)
+
+
+async def _put_applications(
+    connection: Connection, account_id: int, request_id: int, applications: Sequence[Mapping[str, Any]]
+) -> None:
+    """The request's applications are these, in this order."""
+    await connection.execute(_REQUESTS["delete_applications"], request_id)
+    for position, application in enumerate(applications, 1):
+        values = [application[name] for name in ("name", "version", "url", "sha256", "size")]
+        await connection.execute(_REQUESTS["insert_application"], account_id, request_id, position, *values)
 
 
 def seal_configuration(
@@ -211,8 +223,10 @@ async def change_request(admin: Administration, account_name: str, client_id: st
         around = await _look_around(connection, account, client_id, "", own=True)
         raise_problems(requests.check_change(await _judged(connection, stored), changes, around, admin.limits))
         activation_key = keys.new_activation_key() if changes.new_activation_key else None
-        changed = {f.name for f in dataclasses.fields(changes) if getattr(changes, f.name) not in (UNSET, False)}
+        changed = {f.name for f in dataclasses.fields(changes) if getattr(changes, f.name) is not f.default}
         await _update(connection, admin, stored, changes, around, activation_key)
+        if changes.applications is not UNSET:
+            await _put_applications(connection, account.id, stored.id, changes.applications)
         await events.append(
             connection,
             admin.author,

@@ -245,7 +245,7 @@ async def end(
     `attempt`: it failed, which uses up one attempt; at the maximum run and request are ABANDONED. Time passing or an
     administrator's stop is not an attempt. Returns the request's state.
     """
-    attempts = request.attempts + 1 if attempt else request.attempts
+    attempts = min(request.attempts + 1, request.maximum_attempts) if attempt else request.attempts
     abandoned = attempt and attempts >= request.maximum_attempts
     run_state = RunState.ABANDONED if abandoned else state
     request_state = RequestState.ABANDONED if abandoned else RequestState.OPEN

@@ -34,6 +34,8 @@ async def close_overdue(pool: Pool, event_key: bytes) -> list[str]:
         overdue = [row["client_id"] for row in await connection.fetch(_RUNS["past_deadline"])]
     for client_id in overdue:
         async with transaction(pool) as connection:
+            if await connection.fetchval(_REQUESTS["lock_unless_locked"], client_id) is None:
+                continue
             row = await connection.fetchrow(_REQUESTS["lock_by_client_id"], client_id)
             request = ProvisionRequest.from_row(row) if row else None
             run = await runs.lock_live(connection, request) if request else None

@@ -7,6 +7,7 @@ A verdict is 200 or 403, trouble is 503; malformed input is 403; without the rig
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -74,6 +75,9 @@ class _Acl(msgspec.Struct):
     acc: int
 
 
+# A form holds texts only, and " 1" or "1.0" would be read as 1.
+_FORM_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
+
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
@@ -86,8 +90,9 @@ def parse_body(body: bytes, content_type: str, kind: type[_Body]) -> _Body | Non
             pairs = parse_qsl(
                 body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=16
             )
-            if len(dict(pairs)) == len(pairs):
-                return msgspec.convert(dict(pairs), kind, strict=False)
+            fields = dict(pairs)
+            if len(fields) == len(pairs) and _FORM_INTEGER.fullmatch(fields.get("acc", "0")):
+                return msgspec.convert(fields, kind, strict=False)
     except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
         pass
     return None

@@ -6,7 +6,7 @@ DROP TABLE broker_accounts;
 DROP TABLE brokers;
 DROP TABLE accounts;
 DROP FUNCTION next_version();
-REVOKE USAGE, CREATE ON SCHEMA public FROM provisioning_functions;
+REVOKE USAGE ON SCHEMA public FROM provisioning_functions;
 DROP EXTENSION pgcrypto;
 
 DROP FUNCTION schema_level();

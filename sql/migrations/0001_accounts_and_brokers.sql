@@ -5,7 +5,7 @@ SET statement_timeout = '60s';
 CREATE EXTENSION IF NOT EXISTS pgcrypto;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 -- A function's owner must be able to create in its schema when it is given the function, and only then.
-GRANT USAGE, CREATE ON SCHEMA public TO provisioning_functions;
+GRANT USAGE ON SCHEMA public TO provisioning_functions;
 
 -- A row's version counts the changes of what decisions are made from. A login hands back the versions it was
 -- decided on, and is refused if one of them moved on.

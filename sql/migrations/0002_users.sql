@@ -26,7 +26,7 @@ CREATE TABLE users (
     CONSTRAINT users_secret_of_kind CHECK (
         (kind = 'provision') = (password_bcrypt IS NOT NULL) AND (kind <> 'provision') = (secret_sha256 IS NOT NULL)
     ),
-    CONSTRAINT users_bcrypt_is_well_formed CHECK (password_bcrypt ~ '^\$2[aby]\$[0-3][0-9]\$[./A-Za-z0-9]{53}$'),
+    CONSTRAINT users_bcrypt_is_well_formed CHECK (password_bcrypt ~ '^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$'),
     CONSTRAINT users_secret_is_sha256 CHECK (octet_length(secret_sha256) = 32),
     CONSTRAINT users_only_devices_are_confirmed CHECK (confirmed_at IS NULL OR kind = 'device'),
     CONSTRAINT users_account_id_unique UNIQUE (account_id, id)

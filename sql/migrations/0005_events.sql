@@ -124,6 +124,7 @@ CREATE TABLE refusals (
     PRIMARY KEY (broker, username, client_id, reason, minute),
     CONSTRAINT refusals_bounded CHECK (
         length(username) <= 256 AND length(client_id) <= 256 AND length(reason) <= 64 AND length(last_topic) <= 1024
+        AND length(last_access) <= 32
     )
 );
 CREATE INDEX refusals_by_client_id ON refusals (client_id, minute);

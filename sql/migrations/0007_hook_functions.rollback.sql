@@ -5,9 +5,7 @@ DROP FUNCTION count_refusals(jsonb);
 DROP FUNCTION hook_heartbeat();
 DROP FUNCTION hook_changes(text);
 DROP FUNCTION hook_use_one_time_password(bytea, text);
-DROP FUNCTION hook_login(
-    bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
-);
+DROP FUNCTION hook_login;
 DROP FUNCTION hook_facts(text, text, text);
 DROP FUNCTION hook_brokers();
 

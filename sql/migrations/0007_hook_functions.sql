@@ -21,7 +21,7 @@ CREATE FUNCTION hook_facts(p_broker text, p_username text, p_client_id text) RET
             'permissions', (SELECT coalesce(jsonb_agg(permission), '[]') FROM user_permissions p WHERE p.user_id = u.id)
         ) END,
         'account', CASE WHEN a.id IS NOT NULL THEN jsonb_build_object(
-            'id', a.id, 'name', a.name, 'enabled', a.enabled, 'coupling', a.device_connection_coupling,
+            'id', a.id, 'name', a.name, 'enabled', a.enabled, 'coupling', a.device_connection_coupling, 'version', a.version,
             'served', EXISTS (SELECT FROM broker_accounts s WHERE s.broker_id = b.id AND s.account_id = a.id)
         ) END,
         -- The request that this credential and this client id match (provision brokers).
@@ -66,7 +66,7 @@ $$;
 -- bind its connection. Locks in the order that everybody keeps (request, run, user, device, connection), each step
 -- seeing what committed before it, and moves only if all that was decided on still stands: 'changed' where not.
 CREATE FUNCTION hook_login(
-    p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_user_id bigint, p_user_version bigint,
+    p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint,
     p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint,
     p_connection_id bigint, p_connection_version bigint
 ) RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -99,7 +99,7 @@ BEGIN
     WHERE u.id = p_user_id AND u.version = p_user_version AND u.enabled AND u.account_id = p_account_id FOR UPDATE;
     IF NOT FOUND OR NOT EXISTS (
         SELECT FROM accounts a JOIN broker_accounts s ON s.account_id = a.id JOIN brokers b ON b.id = s.broker_id
-        WHERE a.id = p_account_id AND a.enabled AND b.name = p_broker
+        WHERE a.id = p_account_id AND a.version = p_account_version AND a.enabled AND b.name = p_broker
     ) THEN
         RETURN 'changed';
     END IF;
@@ -116,9 +116,12 @@ BEGIN
     IF p_connection_id IS NULL THEN
         -- One account at a time under a free client id: the same lock as where requests and devices claim one.
         PERFORM pg_advisory_xact_lock(hashtextextended('client_id ' || p_client_id, 0));
-        IF p_device_id IS NULL AND EXISTS (
-            SELECT FROM device_connections WHERE client_id = p_client_id AND account_id <> p_account_id
-        ) THEN
+        IF EXISTS (SELECT FROM devices WHERE client_id = p_client_id AND account_id <> p_account_id)
+            OR EXISTS (SELECT FROM provision_requests WHERE client_id = p_client_id AND account_id <> p_account_id)
+            OR (p_device_id IS NULL AND EXISTS (
+                SELECT FROM device_connections WHERE client_id = p_client_id AND account_id <> p_account_id
+            ))
+        THEN
             RETURN 'changed';
         END IF;
         INSERT INTO device_connections (account_id, client_id, device_id, user_id, broker_id, status, last_login_at, last_seen_at)

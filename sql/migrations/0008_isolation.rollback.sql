@@ -7,7 +7,8 @@ DECLARE
 BEGIN
     FOR item IN
         SELECT p.oid::regprocedure AS name FROM pg_proc p
-        WHERE p.pronamespace = 'public'::regnamespace AND p.proowner = 'provisioning_functions'::regrole
+        WHERE p.pronamespace = 'public'::regnamespace
+            AND p.proowner IN ('provisioning_functions'::regrole, 'provisioning_migrator'::regrole)
     LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO provisioning_migrator', item.name);
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM provisioning_hooks, provisioning_responder, provisioning_admin, provisioning_platform', item.name);
@@ -23,5 +24,7 @@ BEGIN
     END LOOP;
 END
 $$;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE SELECT ON TABLES FROM provisioning_backup;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE SELECT ON SEQUENCES FROM provisioning_backup;
 
 CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0007_hook_functions' $$;

@@ -64,7 +64,8 @@ GRANT SELECT, UPDATE ON heartbeats TO provisioning_platform;
 
 GRANT SELECT ON accounts, broker_accounts, provision_applications, events, heartbeats TO provisioning_responder;
 GRANT SELECT (id, name, role, endpoints) ON brokers TO provisioning_responder;
-GRANT SELECT, INSERT, UPDATE, DELETE ON users, devices, device_connections, run_steps TO provisioning_responder;
+GRANT SELECT, INSERT, DELETE ON users TO provisioning_responder;
+GRANT SELECT, INSERT, UPDATE, DELETE ON devices, device_connections, run_steps TO provisioning_responder;
 GRANT SELECT, INSERT ON user_permissions TO provisioning_responder;
 GRANT SELECT, UPDATE ON provision_requests, releases, changes_pruned TO provisioning_responder;
 GRANT SELECT, INSERT, UPDATE ON provision_runs TO provisioning_responder;
@@ -73,6 +74,9 @@ GRANT SELECT, INSERT, DELETE ON one_time_passwords TO provisioning_responder;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO provisioning_backup;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO provisioning_backup;
+-- Also of tables to come, the migrations' own bookkeeping among them.
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO provisioning_backup;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON SEQUENCES TO provisioning_backup;
 
 -- Functions: nobody by default.
 REVOKE EXECUTE ON FUNCTION
@@ -82,14 +86,14 @@ REVOKE EXECUTE ON FUNCTION
     event_chain_link(bytea, bytea, bigint, bigint, timestamptz, text, bigint, text, text, text, text, text, jsonb),
     hook_brokers(), hook_facts(text, text, text), hook_changes(text), hook_heartbeat(), count_refusals(jsonb),
     hook_note_seen(jsonb), hook_use_one_time_password(bytea, text),
-    hook_login(bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint),
+    hook_login(bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint),
     account_id_of(text), names_taken(bigint, text, text), note_change(), permission_changes_user(), refuse_provision_account(), require_provision_user(),
     keep_client_id_in_one_account(), next_version(), allow_request_move(), allow_run_move()
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     hook_brokers(), hook_facts(text, text, text), hook_changes(text), hook_heartbeat(), count_refusals(jsonb),
     hook_note_seen(jsonb), hook_use_one_time_password(bytea, text),
-    hook_login(bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint)
+    hook_login(bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint)
     TO provisioning_hooks;
 GRANT EXECUTE ON FUNCTION append_event(bytea, text, bigint, bigint, text, text, text, text, text, jsonb)
     TO provisioning_responder, provisioning_admin, provisioning_platform;
@@ -106,6 +110,8 @@ GRANT EXECUTE ON FUNCTION
     TO provisioning_responder, provisioning_admin, provisioning_platform;
 
 -- SECURITY DEFINER means: as provisioning_functions, which has just the rights above.
+-- An owner must be allowed to create where its function stands, while it becomes the owner.
+GRANT CREATE ON SCHEMA public TO provisioning_functions;
 ALTER FUNCTION append_event(bytea, text, bigint, bigint, text, text, text, text, text, jsonb) OWNER TO provisioning_functions;
 ALTER FUNCTION event_chain_link(bytea, bytea, bigint, bigint, timestamptz, text, bigint, text, text, text, text, text, jsonb)
     OWNER TO provisioning_functions;
@@ -123,12 +129,13 @@ ALTER FUNCTION count_refusals(jsonb) OWNER TO provisioning_functions;
 ALTER FUNCTION hook_note_seen(jsonb) OWNER TO provisioning_functions;
 ALTER FUNCTION hook_use_one_time_password(bytea, text) OWNER TO provisioning_functions;
 ALTER FUNCTION hook_login(
-    bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
+    bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
 ) OWNER TO provisioning_functions;
 ALTER FUNCTION note_change() OWNER TO provisioning_functions;
 ALTER FUNCTION permission_changes_user() OWNER TO provisioning_functions;
 ALTER FUNCTION refuse_provision_account() OWNER TO provisioning_functions;
 ALTER FUNCTION require_provision_user() OWNER TO provisioning_functions;
 ALTER FUNCTION keep_client_id_in_one_account() OWNER TO provisioning_functions;
+REVOKE CREATE ON SCHEMA public FROM provisioning_functions;
 
 CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0008_isolation' $$;

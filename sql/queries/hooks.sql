@@ -10,7 +10,7 @@ SELECT hook_facts($1, $2, $3);
 
 -- name: login
 -- An allowed login that changes rows: 'moved', or 'changed' where what was decided on no longer stands.
-SELECT hook_login($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+SELECT hook_login($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 
 -- name: use_one_time_password
 -- Whether a takeover's password was good; it is not again.

@@ -13,6 +13,10 @@ WHERE q.client_id = $1
 ORDER BY q.id DESC LIMIT 1
 FOR UPDATE OF q;
 
+-- name: lock_unless_locked
+-- Hold the request, or leave it to who works on it just now.
+SELECT q.id FROM provision_requests q WHERE q.client_id = $1 ORDER BY q.id DESC LIMIT 1 FOR UPDATE SKIP LOCKED;
+
 -- name: lock_own
 -- A request of the account at hand, by client id, held until what is done with it is committed.
 SELECT q.id, q.account_id, a.name AS account, a.enabled AS account_enabled, q.client_id, q.user_id,
@@ -32,6 +36,15 @@ SELECT clock_timestamp();
 -- What to install, in order.
 SELECT name, application_version AS version, url, sha256, size
 FROM provision_applications WHERE request_id = $1 ORDER BY position;
+
+-- name: delete_applications
+-- A request's applications are replaced as a whole.
+DELETE FROM provision_applications WHERE request_id = $1;
+
+-- name: insert_application
+-- One package, at its place.
+INSERT INTO provision_applications (account_id, request_id, position, name, application_version, url, sha256, size)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: set_state
 -- A move of the request (states.py), with the attempts made so far and whether it stays enabled.

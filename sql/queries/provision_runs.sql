@@ -35,12 +35,11 @@ RETURNING confirm_by;
 UPDATE provision_runs SET state = $2, failure = $3, salt = NULL, ended_at = clock_timestamp() WHERE id = $1;
 
 -- name: past_deadline
--- Requests whose run was not confirmed in time. Rows that somebody works on are left for the next sweep.
+-- Requests whose run was not confirmed in time.
 SELECT q.client_id
 FROM provision_runs r JOIN provision_requests q ON q.id = r.request_id
 WHERE r.ended_at IS NULL AND r.confirm_by <= clock_timestamp() AND past_deadline(r.confirm_by, r.outage)
-ORDER BY r.confirm_by LIMIT 100
-FOR UPDATE OF q SKIP LOCKED;
+ORDER BY r.confirm_by LIMIT 100;
 
 -- name: list
 -- Every run of a request, newest first.

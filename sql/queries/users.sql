@@ -45,6 +45,10 @@ ORDER BY a.name, u.kind, u.name;
 -- Keep a factory credential as it is until a request refers to it; no row: it changed or went.
 SELECT id FROM users WHERE id = $1 AND version = $2 AND kind = 'provision' FOR KEY SHARE;
 
+-- name: lock
+-- Keep a user until what is done with it is committed.
+SELECT id FROM users WHERE id = $1 FOR UPDATE;
+
 -- name: set_enabled
 -- Let in, or keep out.
 UPDATE users SET enabled = $2 WHERE id = $1;

@@ -1,4 +1,4 @@
-"""What we need of the MQTT library, on a real Mosquitto (without our plugin): the contract of service/mqtt/client.py."""
+"""What we need of the MQTT library, on a real Mosquitto without our plugin: the contract of service/mqtt/client.py."""
 
 from __future__ import annotations
 

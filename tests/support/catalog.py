@@ -15,8 +15,9 @@ QUERIES: Mapping[str, LiteralString] = {
         SELECT c.relname, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity, pg_get_userbyid(c.relowner),
             (SELECT string_agg(coalesce(g.rolname, 'PUBLIC') || '=' || a.privilege_type, ' '
                 ORDER BY g.rolname, a.privilege_type)
-             FROM aclexplode(coalesce(c.relacl, acldefault(lower(translate(c.relkind, 'vmp', 'rrr'))::"char", c.relowner))) a
-             LEFT JOIN pg_roles g ON g.oid = a.grantee)
+             FROM aclexplode(coalesce(
+                c.relacl, acldefault(lower(translate(c.relkind, 'vmp', 'rrr'))::"char", c.relowner)
+             )) a LEFT JOIN pg_roles g ON g.oid = a.grantee)
         FROM pg_class c
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'S', 'p')
             AND c.relname <> ALL (%(bookkeeping)s)
@@ -45,8 +46,8 @@ QUERIES: Mapping[str, LiteralString] = {
         WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal AND c.relname <> ALL (%(bookkeeping)s)
     """,
     "policies": """
-        SELECT tablename, policyname, permissive, (SELECT array_agg(role ORDER BY role) FROM unnest(roles) role), cmd, qual,
-            with_check
+        SELECT tablename, policyname, permissive, (SELECT array_agg(role ORDER BY role) FROM unnest(roles) role), cmd,
+            qual, with_check
         FROM pg_policies WHERE schemaname = 'public'
     """,
     "functions": """

@@ -4,10 +4,11 @@ Both sides of the product on one database: an account, its brokers, and devices 
 
 from __future__ import annotations
 
+import asyncio
 import datetime
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from service.core.requests import Limits
@@ -66,7 +67,10 @@ class Scene:
     admin: Administration
     desk: Desk
     gate: Gate
+    # The brokers' secrets, by name.
     secrets: dict[str, str]
+    # What one step of a test leaves for another.
+    notes: dict[str, str] = field(default_factory=dict)
 
     async def request(self, client_id: str = "gw-1", account: str = "acme", **changes: Any) -> Device:
         """A provision request."""
@@ -147,6 +151,22 @@ class Scene:
     async def kinds(self, client_id: str | None = "gw-1") -> list[str]:
         """The kinds of its events, oldest first."""
         return [event["kind"] for event in await self.events(client_id)]
+
+
+async def until(holds: Callable[[], Awaitable[object]]) -> None:
+    """Wait for something that will come; the test's own timeout ends it where it does not."""
+    while True:
+        if await holds():
+            return
+        await asyncio.sleep(0.01)
+
+
+async def somebody_waits(database: Database) -> None:
+    """Until a session of this database waits for a lock."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock' AND state = 'active'"
+    )
+    await until(lambda: database.value(waiting, database.name))
 
 
 async def expire(database: Database, client_id: str = "gw-1") -> None:

@@ -1,0 +1,108 @@
+"""Every step down and up again with rows in every table."""
+
+from __future__ import annotations
+
+import asyncio
+
+from service.db.migrations import Migrator, files
+from service.db.pool import open_pool
+from service.keys import Secret
+from service.operations import accounts, users
+from service.operations.administration import Administration
+from tests.integration.conftest import Blank
+from tests.support.catalog import BOOKKEEPING
+from tests.support.database import Database
+from tests.support.gate import open_gate
+from tests.support.scene import Device, Scene, new_desk, open_administration
+
+STEPS = len(files())
+
+
+async def fill(blank: Blank, number: int) -> None:
+    """Rows in every table, by operations as far as there are any."""
+    database = Database(server=blank.server, name=blank.name)
+    pool = await open_pool(database.url("responder"), name="test", size=2, timeout=60)
+    try:
+        async with open_administration(database) as admin, open_gate(database.url("hooks"), database.event_key) as gate:
+            scene = Scene(database=database, admin=admin, desk=new_desk(database, pool), gate=gate, secrets={})
+            await _fill(scene, admin, f"account-{number}", f"broker-{number}", number)
+    finally:
+        pool.terminate()
+
+
+async def _fill(scene: Scene, admin: Administration, account: str, broker: str, number: int) -> None:
+    await accounts.create_broker(admin, f"provision-{number}", role="provision")
+    await accounts.create_broker(admin, broker, role="account", urls=[f"mqtt://{broker}:1883"])
+    await accounts.create_account(admin, account, brokers=[broker])
+    await accounts.begin_rotation(admin, broker)
+    await users.create_person(admin, account, f"person-{number}", ["broker:connect", "data:view"])
+    await users.put_responder_password(admin)
+    await scene.gate.follow()
+    await scene.request(f"open-{number}", account)
+    await scene.run(f"running-{number}", account)
+    await scene.abandon(f"abandoned-{number}", account)
+    device = await scene.run(f"provisioned-{number}", account)
+    assert await scene.login(device, broker=broker)
+    assert not await scene.gate.connect(broker, "nobody", "at all", "x-1")
+    await scene.gate.store.count_refusals(scene.gate.admission.refusals.take())
+    await _fill_by_hand(scene, account, device)
+
+
+async def _fill_by_hand(scene: Scene, account: str, device: Device) -> None:
+    """What no operation writes yet."""
+    account_id = await scene.database.value("SELECT id FROM accounts WHERE name = $1", account)
+    others = await scene.database.value("INSERT INTO accounts (name) VALUES ($1) RETURNING id", f"other-{account}")
+    await scene.database.execute(
+        "INSERT INTO releases (client_id, account_id, to_account_id, expires_on, created_by)"
+        " VALUES ($1, $2, $3, clock_timestamp() + interval '1 day', 'tester')",
+        device.client_id, account_id, others,
+    )  # fmt: skip
+    await scene.database.execute(
+        "INSERT INTO api_tokens (account_id, name, role, token_sha256, expires_on, created_by)"
+        " VALUES ($1, 'token', 'auditor', sha256($2::text::bytea), clock_timestamp() + interval '1 day', 'tester')",
+        account_id, account,
+    )  # fmt: skip
+    await scene.database.execute(
+        "INSERT INTO run_steps (account_id, run_id, position, kind, request_id)"
+        " SELECT account_id, id, 1, 'application', 'r' FROM provision_runs WHERE account_id = $1",
+        account_id,
+    )
+    await scene.database.execute(
+        "INSERT INTO provision_applications"
+        " (account_id, request_id, position, name, application_version, url, sha256, size)"
+        " SELECT account_id, id, 1, 'app', '1', 'https://x/app', repeat('a', 64), 1 FROM provision_requests"
+        " WHERE account_id = $1",
+        account_id,
+    )
+    await scene.database.execute(
+        "INSERT INTO one_time_passwords (secret_sha256, client_id) VALUES (sha256($1::text::bytea), 'gw-1')", account
+    )
+
+
+def empty_tables(blank: Blank) -> list[str]:
+    """Tables without a row."""
+    names = blank.column("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    return [name for name in names if name not in BOOKKEEPING and not blank.fetch(f"SELECT 1 FROM {name} LIMIT 1")]
+
+
+def test_every_step_down_and_up_with_rows(blank: Blank) -> None:
+    migrator = Migrator(Secret(blank.url("migrator")))
+    migrator.up()
+    for steps in range(1, STEPS + 1):
+        asyncio.run(fill(blank, steps))
+        assert empty_tables(blank) == []
+        assert len(migrator.down(steps=steps)) == steps
+        assert len(migrator.up()) == steps
+        assert migrator.verify() == []
+    asyncio.run(fill(blank, STEPS + 1))
+
+
+def test_one_step_at_a_time_with_rows(blank: Blank) -> None:
+    migrator = Migrator(Secret(blank.url("migrator")))
+    migrator.up()
+    asyncio.run(fill(blank, 1))
+    for _ in range(STEPS):
+        assert len(migrator.down()) == 1
+    for file in files():
+        assert migrator.up(to=file.stem) == [file.stem]
+    asyncio.run(fill(blank, 2))
