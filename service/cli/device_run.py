@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from service.cli import output
+from service.cli import output, secret
 from service.cli.context import json_option
 from service.core.endpoints import check_endpoint
 from service.mqtt.device import FIRST_WAIT, Device, DeviceRefused, DeviceUnreached, Simulation
 
 
 def _say_plain(step: str, **what: Any) -> None:
-    words = "  ".join(f"{name}={output.cell(value)}" for name, value in what.items())
-    output.console.print(f"[bold]{step}[/]" + (f"  [dim]{output.escape(words)}[/]" if words else ""), soft_wrap=True)
+    output.print_text((step, "bold"), ("  " + output.words(what) if what else "", "dim"))
 
 
 def _say_json(step: str, **what: Any) -> None:
@@ -28,60 +29,96 @@ def _say_json(step: str, **what: Any) -> None:
 @click.command("run")
 @click.argument("client_id")
 @click.option("--broker", required=True, metavar="URL", help="The provision broker: mqtt:// or mqtts://.")
-@click.option("--username", required=True, help="Provision username.")
-@click.option("--password-file", type=click.Path(), help="Provision password (or PROVISION_PASSWORD, or a prompt).")
-@click.option("--activation-key-file", type=click.Path(), help="Activation key.")
+@click.option("--username", required=True, metavar="NAME", help="Provision username.")
+@click.option(
+    "--password-file", type=click.Path(), help="File with the provision password (or PROVISION_PASSWORD, or a prompt)."
+)
+@click.option("--activation-key-file", type=click.Path(), help="File with the activation key.")
 @click.option("--seal", is_flag=True, help="Ask for a sealed answer (needs the activation key).")
 @click.option("--store", type=click.Path(path_type=Path), help="Where the answer is kept [default: ./CLIENT_ID.json].")
-@click.option("--mqtt-version", type=click.Choice(["3.1.1", "5"]), default="5", show_default=True)
+@click.option(
+    "--mqtt-version", type=click.Choice(["3.1.1", "5"]), default="5", show_default=True, help="Spoken to both brokers."
+)
 @click.option("--ca-file", type=click.Path(), default="", help="CA that brokers' certificates must be signed by.")
 @click.option("--serial", help="Told with the ask.")
-@click.option("--patience", type=float, default=120.0, show_default=True, help="Seconds until it gives up.")
-@click.option("--first-wait", type=float, default=FIRST_WAIT, show_default=True, help="Seconds until it asks again.")
+@click.option(
+    "--patience", type=click.FloatRange(min=0), default=120.0, show_default=True, help="Seconds until it gives up."
+)
+@click.option(
+    "--first-wait",
+    type=click.FloatRange(min=0.1),
+    default=FIRST_WAIT,
+    show_default=True,
+    help="Seconds until it asks again.",
+)
 @json_option
-def device_run(
-    client_id: str,
-    broker: str,
-    username: str,
-    password_file: str | None,
-    activation_key_file: str | None,
-    seal: bool,
-    store: Path | None,
-    mqtt_version: str,
-    ca_file: str,
-    serial: str | None,
-    patience: float,
-    first_wait: float,
-    as_json: bool,
-) -> None:
+def device_run(client_id: str, as_json: bool, **options: Any) -> None:
     """
     Be the device CLIENT_ID: from its factory credentials to its account's broker, as docs/protocol.md says.
 
     Exit status: 0 it works at its account's broker, 3 refused, 4 not reached.
     """
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
-    for problem in check_endpoint(broker, "--broker"):
-        raise click.UsageError(str(problem))
-    key = None
-    if activation_key_file is not None:
-        key = output.read_secret(activation_key_file, "", "activation key").strip()
-    if seal and key is None:
-        raise click.UsageError("--seal needs --activation-key-file")
+    _check(client_id, options)
+    key_file = options["activation_key_file"]
     device = Device(
-        broker=broker,
+        broker=options["broker"],
         client_id=client_id,
-        username=username,
-        password=output.read_secret(password_file, "PROVISION_PASSWORD", "provision password"),
-        activation_key=key,
-        seal=seal,
-        facts={"serial": serial} if serial else {},
-        store=store or Path(f"{client_id}.json"),
-        version=mqtt_version,
-        ca_file=ca_file,
-        patience=patience,
-        first_wait=first_wait,
+        username=options["username"],
+        password=secret.read_password(options["password_file"], twice=False),
+        activation_key=secret.read_file(key_file, "activation key").strip() if key_file is not None else None,
+        seal=options["seal"],
+        facts={"serial": options["serial"]} if options["serial"] else {},
+        store=options["store"] or Path(f"{client_id}.json"),
+        version=options["mqtt_version"],
+        ca_file=options["ca_file"],
+        patience=options["patience"],
+        first_wait=options["first_wait"],
     )
+    _check_kept(device.store)
     sys.exit(_run(device, as_json=as_json))
+
+
+def _check(client_id: str, options: Mapping[str, Any]) -> None:
+    """Raises click.UsageError for what no device could do."""
+    for problem in check_endpoint(options["broker"], "--broker"):
+        raise click.UsageError(str(problem))
+    if not options["broker"].startswith(("mqtt://", "mqtts://")):
+        raise click.UsageError("--broker: must begin with mqtt:// or mqtts://")
+    for name, text in (("CLIENT_ID", client_id), ("--username", options["username"]), ("--serial", options["serial"])):
+        if not is_text(text or ""):
+            raise click.UsageError(f"{name}: must be text that fits into an MQTT message")
+    if options["seal"] and options["activation_key_file"] is None:
+        raise click.UsageError("--seal needs --activation-key-file")
+
+
+def is_text(text: str) -> bool:
+    """Whether MQTT can carry it: UTF-8, of at most 65,535 bytes."""
+    try:
+        return len(text.encode("utf-8")) <= 65_535 and "\0" not in text
+    except UnicodeEncodeError:
+        return False
+
+
+def _check_kept(store: Path) -> None:
+    """Raises click.ClickException where the file is there and holds something else than a device's answer."""
+    try:
+        answer = json.loads(store.read_text(encoding="utf-8"))
+        connection = answer["connection"]
+        complete = isinstance(answer["confirmed"], bool) and all(
+            isinstance(connection[name], str) for name in ("endpoint", "account", "client_id", "username", "password")
+        )
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise click.ClickException(f"{store}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError):
+        complete = False
+    if not complete:
+        raise click.ClickException(f"{store}: is not the kept answer of a device; name another file with --store")
+
+
+_TOLD = ("code", "retry_after", "not_before", "server_time", "correlation_id")
 
 
 def _run(device: Device, *, as_json: bool) -> int:
@@ -89,7 +126,7 @@ def _run(device: Device, *, as_json: bool) -> int:
     try:
         asyncio.run(Simulation(device, say).run())
     except DeviceRefused as refused:
-        say("refused", why=str(refused), **{k: v for k, v in refused.answer.items() if k not in ("id", "result")})
+        say("refused", why=str(refused), **{name: refused.answer[name] for name in _TOLD if name in refused.answer})
         return output.REFUSED
     except DeviceUnreached as error:
         say("gave up", why=str(error))

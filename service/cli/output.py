@@ -1,32 +1,49 @@
-"""What commands print: tables for people, JSON for programs, problems by field, secrets once."""
+"""What commands print: tables for people, JSON for programs, problems by field. What strangers wrote stays text."""
 
 from __future__ import annotations
 
 import datetime
+import io
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 import click
+from rich import markup
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from service.core.problems import InvalidInput
 
 # Exit statuses of every command.
 OK, FAILED, INVALID, REFUSED, UNREACHABLE = range(5)
 
-# Where nobody sees a terminal's width, lines are not folded at 80 characters.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# Where nobody sees a terminal's width, no line is folded.
+UNFOLDED = 100_000
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sits there; a closed stream is None."""
+    return stream is not None and stream.isatty()
+
+
+def show_every_character() -> None:
+    """What a terminal or a file cannot show is escaped there, and does not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Neither markup nor emoji codes: the client id `00:ab:12` must not be shown as anything else."""
+    width = None if is_terminal(sys.stderr if stderr else sys.stdout) else UNFOLDED
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """A value as JSON has it: times are UTC."""
     if isinstance(value, datetime.datetime):
         return value.astimezone(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     if isinstance(value, Mapping):
@@ -36,14 +53,24 @@ def plain(value: Any) -> Any:
     return value
 
 
-def print_json(value: Any) -> None:
-    """One JSON document."""
-    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+def print_json(value: Any, *, stderr: bool = False) -> None:
+    """One JSON document; ASCII, so that it neither moves a cursor nor fails on any terminal."""
+    click.echo(json.dumps(plain(value), indent=2), err=stderr)
 
 
 def print_line(value: Any) -> None:
     """One JSON document on one line, at once: for programs that follow."""
-    click.echo(json.dumps(plain(value), ensure_ascii=False))
+    click.echo(json.dumps(plain(value)))
+
+
+def clean(text: str) -> str:
+    """Text of strangers, less what would move the cursor, change colours or begin a new line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def escape(text: str) -> str:
+    """`clean`, for where it stands within rich's markup."""
+    return markup.escape(clean(text))
 
 
 def cell(value: Any) -> str:
@@ -60,110 +87,96 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def print_text(*parts: str | tuple[str, str], stderr: bool = False) -> None:
+    """One line for people, of texts or (text, style); however long it is, it is not folded."""
+    cleaned = [clean(part) if isinstance(part, str) else (clean(part[0]), part[1]) for part in parts]
+    _console(stderr=stderr).print(Text.assemble(*cleaned), soft_wrap=True)
+
+
+def say(text: str, document: Mapping[str, Any], *, as_json: bool) -> None:
+    """What was done: a sentence for people, or the same as JSON."""
+    if as_json:
+        print_json(document)
+    else:
+        print_text(text)
+
+
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
-    """Rows for people; some columns only."""
+    """Rows for people; some columns only. Where the terminal is narrow, names are folded and times are not."""
     if not rows:
-        console.print(empty)
+        print_text(empty)
         return
+    console = _console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+        name = column.replace("_", " ")
+        cells = [clean(cell(row.get(column))) for row in rows]
+        table.add_column(name, overflow="fold", width=_fixed_width(name, cells) if console.is_terminal else None)
     for row in rows:
-        table.add_row(*(escape(cell(row.get(column))) for column in columns))
+        table.add_row(*(Text(clean(cell(row.get(column)))) for column in columns))
     console.print(table)
+
+
+def _fixed_width(name: str, cells: Sequence[str]) -> int | None:
+    """Of a column whose values are as short as a time: they are shown whole, and names are folded instead."""
+    longest = max(map(len, cells))
+    return max(longest, *map(len, name.split())) if longest <= len("2030-01-31T08:00:00Z") else None
 
 
 def print_record(record: Mapping[str, Any]) -> None:
-    """One thing for people: a line for each of its fields."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    """One thing for people: a line for each of its fields, and for each part of one that has parts."""
+    fields = [(clean(name), value) for name, value in _fields(record)]
+    width = max(len(name) for name, _ in fields)
+    for name, value in fields:
+        print_text((name.ljust(width), "bold"), "  ", cell(value))
+
+
+def _fields(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in record.items():
-        table.add_row(name.replace("_", " "), escape(cell(value)))
-    console.print(table)
+        words = name.replace("_", " ")
+        if isinstance(value, Mapping) and value:
+            yield from ((f"{words}: {part}", item) for part, item in value.items())
+        else:
+            yield words, value
 
 
 def print_timeline(rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
     """What happened, a line each: when, what, why, and what else is known of it."""
     if not rows:
-        console.print(empty)
+        print_text(empty)
     for row in rows:
-        more = {**row["detail"], "by": row["by"], "correlation_id": row["correlation_id"]}
-        words = "  ".join(f"{name}={cell(value)}" for name, value in more.items() if value not in (None, {}, []))
-        reason = f"  [yellow]{escape(row['reason'])}[/]" if row["reason"] else ""
-        console.print(
-            f"{cell(row['at'])}  [bold]{escape(row['what'])}[/]{reason}  [dim]{escape(words)}[/]", soft_wrap=True
-        )
+        more = {**row["detail"], "by": row["by"], "account": row["account"], "correlation_id": row["correlation_id"]}
+        reason = [("  ", ""), (row["reason"], "yellow")] if row["reason"] else []
+        print_text(cell(row["at"]), "  ", (row["what"], "bold"), *reason, ("  " + words(more), "dim"))
 
 
-def escape(text: str) -> str:
-    """Text of strangers, which must neither be markup nor move the cursor."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text).replace("[", r"\[")
+def words(values: Mapping[str, Any]) -> str:
+    """`name=value` for each that is there."""
+    return "  ".join(f"{name}={cell(value)}" for name, value in values.items() if value not in (None, {}, []))
 
 
 def print_problems(error: InvalidInput, *, as_json: bool) -> None:
-    """Every problem: field and rule."""
+    """Every problem, on standard error: field, rule and text as JSON, field and text for people."""
     if as_json:
-        print_json({"problems": [{"field": p.field, "rule": p.rule, "text": p.text} for p in error.problems]})
+        problems = [{"field": p.field, "rule": p.rule, "text": p.text} for p in error.problems]
+        print_json({"problems": problems}, stderr=True)
         return
     for problem in error.problems:
-        errors.print(f"[bold red]{escape(problem.field)}[/]: {escape(problem.text)}")
+        print_text((problem.field, "bold red"), f": {problem.text}", stderr=True)
+
+
+def print_error(text: str) -> None:
+    """Why it did not work, in one line."""
+    print_text(("Error", "bold red"), f": {text}", stderr=True)
 
 
 def notice(text: str) -> None:
     """Something that the person should know, beside what was asked for."""
-    errors.print(f"[yellow]{escape(text)}[/]")
+    print_text((text, "yellow"), stderr=True)
 
 
-@contextmanager
-def secret_place(path: str | None, *, as_json: bool) -> Iterator[Callable[[str, str], None]]:
-    """
-    Where a secret goes that is shown this once: `hand_over(secret, what it is)` inside the context.
-
-    A new file that only its owner can read, made before anything else happens, so that no secret is made that cannot
-    be kept; or the screen. Raises click.ClickException where the file exists.
-    """
-    if path is None:
-        yield lambda secret, what: _show(secret, what, as_json=as_json)
-        return
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}") from error
-    written = False
-
-    def write(secret: str, what: str) -> None:
-        nonlocal written
-        os.write(handle, secret.encode("utf-8") + b"\n")
-        os.fsync(handle)
-        written = True
-        notice(f"{what} is in {path}")
-
-    try:
-        yield write
-    finally:
-        os.close(handle)
-        if not written:
-            os.unlink(path)
-
-
-def _show(secret: str, what: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"secret": secret})
-    else:
-        notice(f"{what}, shown this once:")
-        click.echo(secret)
-
-
-def read_secret(path: str | None, variable: str, prompt: str) -> str:
-    """A secret from a file (less the end of its line), the environment or a prompt; never from the command line."""
-    if path is not None:
-        try:
-            return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-        except OSError as error:
-            raise click.ClickException(f"{path}: {error.strerror}") from error
-    if os.environ.get(variable):
-        return os.environ[variable]
-    if sys.stdin.isatty():
-        return str(click.prompt(prompt, hide_input=True, confirmation_prompt=True))
-    raise click.UsageError(f"{prompt} is needed: by file, by {variable}, or at a prompt")
+def print_names(verb: str, names: Iterable[str], *, empty: str) -> None:
+    """A line for each name; a word where there is none."""
+    lines = [f"{verb} {name}" for name in names] or [empty]
+    for line in lines:
+        print_text(line)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import click
 
-from service.cli import output
+from service.cli import output, secret
 from service.cli.context import confirm, json_option, run, yes_option
+from service.core import names
 from service.operations import accounts, recovery, users
-
-secret_file = click.option(
-    "--secret-file", type=click.Path(), help="Write the secret to this new file (0600) instead of showing it."
-)
 
 
 @click.group()
@@ -34,10 +31,10 @@ def create_account(name: str, brokers: tuple[str, ...], coupling: str, as_json: 
     served_by = run(
         lambda admin: accounts.create_account(admin, name, brokers=brokers, coupling=coupling), as_json=as_json
     )
-    if as_json:
-        output.print_json({"name": name, "brokers": served_by})
-    else:
-        output.console.print(f"account {name}, served by {', '.join(served_by) or 'no broker yet'}")
+    document = {"name": name, "device_connection_coupling": coupling, "brokers": served_by}
+    output.say(
+        f"created account {name}, served by {', '.join(served_by) or 'no broker yet'}", document, as_json=as_json
+    )
 
 
 @account.command("list")
@@ -54,16 +51,24 @@ def list_accounts(as_json: bool) -> None:
 
 @account.command("disable")
 @click.argument("name")
-def disable_account(name: str) -> None:
+@json_option
+def disable_account(name: str, as_json: bool) -> None:
     """Keep all its devices and persons out, at once."""
-    run(lambda admin: accounts.set_account_enabled(admin, name, enabled=False))
+    _set_enabled(name, enabled=False, as_json=as_json)
 
 
 @account.command("enable")
 @click.argument("name")
-def enable_account(name: str) -> None:
+@json_option
+def enable_account(name: str, as_json: bool) -> None:
     """Let its devices and persons in again."""
-    run(lambda admin: accounts.set_account_enabled(admin, name, enabled=True))
+    _set_enabled(name, enabled=True, as_json=as_json)
+
+
+def _set_enabled(name: str, *, enabled: bool, as_json: bool) -> None:
+    run(lambda admin: accounts.set_account_enabled(admin, name, enabled=enabled), as_json=as_json)
+    text = f"account {name} is {'enabled' if enabled else 'disabled'}"
+    output.say(text, {"name": name, "enabled": enabled}, as_json=as_json)
 
 
 @click.group()
@@ -73,20 +78,21 @@ def broker() -> None:
 
 @broker.command("create")
 @click.argument("name")
-@click.option("--role", type=click.Choice(accounts.ROLES), required=True)
+@click.option("--role", type=click.Choice(accounts.ROLES), required=True, help="What it is for.")
 @click.option("--endpoint", "urls", multiple=True, metavar="URL", help="Where devices reach it.")
 @click.option("--serves", multiple=True, metavar="ACCOUNT", help="An account that it serves (account brokers).")
-@secret_file
+@secret.file_option
 @json_option
 def create_broker(
     name: str, role: str, urls: tuple[str, ...], serves: tuple[str, ...], secret_file: str | None, as_json: bool
 ) -> None:
     """Register a broker and make its secret."""
-    with output.secret_place(secret_file, as_json=as_json) as hand_over:
-        secret = run(
+    with secret.new_place(secret_file, as_json=as_json) as place:
+        made = run(
             lambda admin: accounts.create_broker(admin, name, role=role, urls=urls, serves=serves), as_json=as_json
         )
-        hand_over(secret, f"the secret of broker {name}")
+        document = {"name": name, "role": role, "endpoints": urls, "accounts": serves}
+        place.hand_over(f"created broker {name}", document, secret=made, field="secret", what=f"the secret of {name}")
 
 
 @broker.command("list")
@@ -103,24 +109,33 @@ def list_brokers(as_json: bool) -> None:
 @broker.command("serve")
 @click.argument("name")
 @click.argument("account_name", metavar="ACCOUNT")
-def serve(name: str, account_name: str) -> None:
+@json_option
+def serve(name: str, account_name: str, as_json: bool) -> None:
     """Let an account broker serve one more account."""
-    run(lambda admin: accounts.serve_account(admin, name, account_name))
+    run(lambda admin: accounts.serve_account(admin, name, account_name), as_json=as_json)
+    text = f"broker {name} serves account {account_name}"
+    output.say(text, {"name": name, "account": account_name}, as_json=as_json)
 
 
 @broker.command("rotate")
 @click.argument("name")
 @click.option("--finish", is_flag=True, help="End the rotation: the old secret is good no more.")
-@secret_file
+@secret.file_option
 @json_option
 def rotate(name: str, finish: bool, secret_file: str | None, as_json: bool) -> None:
     """Make a new secret; the old one stays good until --finish."""
+    if finish and secret_file is not None:
+        raise click.UsageError("--finish makes no secret: leave --secret-file out")
     if finish:
         run(lambda admin: accounts.finish_rotation(admin, name), as_json=as_json)
+        text = f"the old secret of {name} is good no more"
+        output.say(text, {"name": name, "rotating": False}, as_json=as_json)
         return
-    with output.secret_place(secret_file, as_json=as_json) as hand_over:
-        secret = run(lambda admin: accounts.begin_rotation(admin, name), as_json=as_json)
-        hand_over(secret, f"the new secret of broker {name}")
+    with secret.new_place(secret_file, as_json=as_json) as place:
+        made = run(lambda admin: accounts.begin_rotation(admin, name), as_json=as_json)
+        text = f"the old secret of {name} stays good until --finish"
+        document = {"name": name, "rotating": True}
+        place.hand_over(text, document, secret=made, field="secret", what=f"the new secret of {name}")
 
 
 @click.group()
@@ -129,13 +144,15 @@ def service() -> None:
 
 
 @service.command("responder-password")
-@secret_file
+@secret.file_option
 @json_option
 def responder_password(secret_file: str | None, as_json: bool) -> None:
     """Make a new password for ~responder; the one before is good no more."""
-    with output.secret_place(secret_file, as_json=as_json) as hand_over:
-        password = run(users.put_responder_password, as_json=as_json)
-        hand_over(password, "the password of ~responder")
+    name = names.RESPONDER
+    with secret.new_place(secret_file, as_json=as_json) as place:
+        made = run(users.put_responder_password, as_json=as_json)
+        text = f"the password of {name} was changed"
+        place.hand_over(text, {"name": name}, secret=made, field="password", what="the new password")
 
 
 @click.group("recovery")
@@ -156,7 +173,10 @@ def show_recovery(as_json: bool) -> None:
 
 @recovery_group.command("accept")
 @yes_option
-def accept_recovery(yes: bool) -> None:
+@json_option
+def accept_recovery(yes: bool, as_json: bool) -> None:
     """Go on with this database: time counts again."""
     confirm("Runs that were not confirmed will expire again. Go on?", yes=yes)
-    output.console.print("time counts again" if run(recovery.accept) else "nothing was held")
+    accepted = run(recovery.accept, as_json=as_json)
+    text = "time counts again" if accepted else "nothing was held: time counted already"
+    output.say(text, {"accepted": accepted}, as_json=as_json)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
 import click
 
-from service.cli import output
-from service.cli.context import account_option, confirm, json_option, run, yes_option
+from service.cli import output, secret
+from service.cli.context import account_option, confirm, json_option, needed, run, yes_option
 from service.cli.device_run import device_run
+from service.core.problems import NotFound
 from service.operations import devices, users
 from service.operations.administration import Administration
-
-
-def needed(account: str | None) -> str:
-    """The account, where a command cannot do without."""
-    if account is None:
-        raise click.UsageError("name the account: --account, or PROVISION_ACCOUNT")
-    return account
 
 
 @click.group()
@@ -36,16 +30,22 @@ def user() -> None:
     show_default=True,
     help=f"One of {', '.join(users.PERMISSIONS)}.",
 )
-@click.option("--password-file", type=click.Path(), help="Write the password to this new file (0600).")
+@click.option(
+    "--password-file",
+    type=click.Path(),
+    help="Write the generated password to this new file (0600) instead of showing it.",
+)
 @json_option
 def create_user(
     name: str, account: str | None, permissions: tuple[str, ...], password_file: str | None, as_json: bool
 ) -> None:
     """A user for a person; its password is generated."""
     name_of_account = needed(account)
-    with output.secret_place(password_file, as_json=as_json) as hand_over:
-        password = run(lambda admin: users.create_person(admin, name_of_account, name, permissions), as_json=as_json)
-        hand_over(password, f"the password of {name}")
+    with secret.new_place(password_file, as_json=as_json) as place:
+        made = run(lambda admin: users.create_person(admin, name_of_account, name, permissions), as_json=as_json)
+        document = {"account": name_of_account, "name": name, "permissions": permissions}
+        text = f"created user {name}"
+        place.hand_over(text, document, secret=made, field="password", what=f"the password of {name}")
 
 
 @user.command("list")
@@ -63,41 +63,52 @@ def list_users(account: str | None, as_json: bool) -> None:
 
 @user.command("grant")
 @click.argument("name")
-@click.argument("permissions", nargs=-1, metavar="PERMISSION...")
+@click.argument("permissions", nargs=-1, metavar="[PERMISSION]...")
 @account_option
-def grant(name: str, permissions: tuple[str, ...], account: str | None) -> None:
+@json_option
+def grant(name: str, permissions: tuple[str, ...], account: str | None, as_json: bool) -> None:
     """Give a person these permissions, and no others (none at all: it cannot connect)."""
     name_of_account = needed(account)
-    run(lambda admin: users.set_permissions(admin, name_of_account, name, permissions))
+    run(lambda admin: users.set_permissions(admin, name_of_account, name, permissions), as_json=as_json)
+    text = f"user {name} has {', '.join(permissions) or 'no permissions'}"
+    output.say(text, {"account": name_of_account, "name": name, "permissions": permissions}, as_json=as_json)
 
 
 @user.command("disable")
 @click.argument("name")
 @account_option
-def disable_user(name: str, account: str | None) -> None:
+@json_option
+def disable_user(name: str, account: str | None, as_json: bool) -> None:
     """Keep a user out, at once."""
-    name_of_account = needed(account)
-    run(lambda admin: users.set_user_enabled(admin, name_of_account, name, enabled=False))
+    _set_user_enabled(name, needed(account), enabled=False, as_json=as_json)
 
 
 @user.command("enable")
 @click.argument("name")
 @account_option
-def enable_user(name: str, account: str | None) -> None:
+@json_option
+def enable_user(name: str, account: str | None, as_json: bool) -> None:
     """Let a user in again."""
-    name_of_account = needed(account)
-    run(lambda admin: users.set_user_enabled(admin, name_of_account, name, enabled=True))
+    _set_user_enabled(name, needed(account), enabled=True, as_json=as_json)
+
+
+def _set_user_enabled(name: str, account: str, *, enabled: bool, as_json: bool) -> None:
+    run(lambda admin: users.set_user_enabled(admin, account, name, enabled=enabled), as_json=as_json)
+    text = f"user {name} is {'enabled' if enabled else 'disabled'}"
+    output.say(text, {"account": account, "name": name, "enabled": enabled}, as_json=as_json)
 
 
 @user.command("delete")
 @click.argument("name")
 @account_option
 @yes_option
-def delete_user(name: str, account: str | None, yes: bool) -> None:
+@json_option
+def delete_user(name: str, account: str | None, yes: bool, as_json: bool) -> None:
     """Delete a person's user (a request's generated user goes with `request reopen` or `request delete`)."""
     name_of_account = needed(account)
     confirm(f"Delete user {name}?", yes=yes)
-    run(lambda admin: users.delete_user(admin, name_of_account, name))
+    run(lambda admin: users.delete_user(admin, name_of_account, name), as_json=as_json)
+    output.say(f"deleted user {name}", {"account": name_of_account, "name": name, "deleted": True}, as_json=as_json)
 
 
 @click.group()
@@ -107,7 +118,7 @@ def device() -> None:
 
 device.add_command(device_run)
 
-_COLUMNS = ["account", "client_id", "enabled", "status", "last_login_at", "username", "reserved_user", "coupling"]
+_COLUMNS = ["account", "client_id", "enabled", "status", "last_login_at"]
 
 
 @device.command("list")
@@ -128,35 +139,44 @@ def list_devices(account: str | None, as_json: bool) -> None:
 @json_option
 def show_device(client_id: str, account: str | None, as_json: bool) -> None:
     """One device with its connection."""
-    rows = run(lambda admin: devices.list_devices(admin, account, client_id), as_json=as_json)
-    if not rows:
-        output.errors.print(f"there is no device {client_id!r}")
-        sys.exit(output.INVALID)
+
+    async def operation(admin: Administration) -> dict[str, Any]:
+        rows = await devices.list_devices(admin, account, client_id)
+        if not rows:
+            raise NotFound("client_id", f"there is no device {client_id!r}")
+        return rows[0]
+
+    row = run(operation, as_json=as_json)
     if as_json:
-        output.print_json(rows[0])
+        output.print_json(row)
     else:
-        output.print_record(rows[0])
+        output.print_record(row)
 
 
-def _set_enabled(client_id: str, account: str | None, *, enabled: bool) -> None:
-    async def operation(admin: Administration) -> None:
+def _set_enabled(client_id: str, account: str | None, *, enabled: bool, as_json: bool) -> None:
+    async def operation(admin: Administration) -> str:
         name = account or await devices.find_account_of_device(admin, client_id)
         await devices.set_device_enabled(admin, name, client_id, enabled=enabled)
+        return name
 
-    run(operation)
+    name = run(operation, as_json=as_json)
+    text = f"device {client_id} is {'enabled' if enabled else 'disabled'}"
+    output.say(text, {"account": name, "client_id": client_id, "enabled": enabled}, as_json=as_json)
 
 
 @device.command("disable")
 @click.argument("client_id")
 @account_option
-def disable_device(client_id: str, account: str | None) -> None:
+@json_option
+def disable_device(client_id: str, account: str | None, as_json: bool) -> None:
     """Keep a device out of its account's brokers, at once."""
-    _set_enabled(client_id, account, enabled=False)
+    _set_enabled(client_id, account, enabled=False, as_json=as_json)
 
 
 @device.command("enable")
 @click.argument("client_id")
 @account_option
-def enable_device(client_id: str, account: str | None) -> None:
+@json_option
+def enable_device(client_id: str, account: str | None, as_json: bool) -> None:
     """Let a device in again."""
-    _set_enabled(client_id, account, enabled=True)
+    _set_enabled(client_id, account, enabled=True, as_json=as_json)

@@ -10,34 +10,35 @@ from typing import Any
 
 import click
 
-from service.cli import output
-from service.cli.context import account_option, confirm, json_option, run, yes_option
-from service.cli.registry import needed
+from service.cli import output, secret
+from service.cli.context import account_option, confirm, json_option, needed, run, yes_option
 from service.core import device_config
-from service.core.problems import InvalidInput, Problem
+from service.core.problems import InvalidInput, NotFound, Problem
 from service.core.requests import COUPLINGS, MAXIMUM_ATTEMPTS, UNSET, Changes, NewRequest
 from service.operations import explain, moves, requests
 from service.operations.administration import Administration
 
 
 class _Moment(click.ParamType[datetime.datetime | None]):
-    """A date and time with its time zone; `never` where a field may be empty."""
+    """A date and time; `never` where a field may be empty. That it has a time zone is a rule of requests."""
 
     name = "moment"
 
+    def __init__(self, *, or_never: bool = False) -> None:
+        self._or_never = or_never
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "never":
+        """To UTC where its time zone is known."""
+        if value == "never" and self._or_never:
             return None
         try:
             moment = datetime.datetime.fromisoformat(value)
-        except ValueError:
-            self.fail("must be such as 2030-01-31T08:00:00Z", param, ctx)
-        if moment.tzinfo is None:
-            self.fail("must have a time zone, such as 2030-01-31T08:00:00Z", param, ctx)
-        return moment
+            return moment.astimezone(datetime.UTC) if moment.tzinfo else moment
+        except (ValueError, OverflowError):
+            self.fail("must be such as 2030-01-31T08:00:00Z" + " or never" * self._or_never, param, ctx)
 
 
-MOMENT = _Moment()
+MOMENT, MOMENT_OR_NEVER = _Moment(), _Moment(or_never=True)
 
 
 def _read_configuration(path: str | None) -> dict[str, dict[str, device_config.Value]]:
@@ -45,21 +46,30 @@ def _read_configuration(path: str | None) -> dict[str, dict[str, device_config.V
     if path is None:
         return {}
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        text = _standard_input() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        text_of = getattr(error, "strerror", None) or "is not UTF-8"
-        raise InvalidInput(
-            [Problem(field=device_config.FIELD, rule="unreadable", text=f"{path}: {text_of}")]
-        ) from error
+        why = getattr(error, "strerror", None) or "is not UTF-8"
+        raise InvalidInput([Problem(field=device_config.FIELD, rule="unreadable", text=f"{path}: {why}")]) from error
     configuration, problems = device_config.parse(text)
     if problems:
         raise InvalidInput(problems)
     return configuration
 
 
+def _standard_input() -> str:
+    return sys.stdin.read() if sys.stdin is not None else ""
+
+
 @click.group()
 def request() -> None:
     """Provision requests."""
+
+
+_activation_key_file = click.option(
+    "--activation-key-file",
+    type=click.Path(),
+    help="Write the activation key to this new file (0600) instead of showing it.",
+)
 
 
 @request.command("create")
@@ -74,118 +84,131 @@ def request() -> None:
     default=None,
     help="Generate an activation key (default: only where the provision username is shared).",
 )
-@click.option("--activation-key-file", type=click.Path(), help="Write the activation key to this new file (0600).")
+@_activation_key_file
 @click.option("--endpoint", metavar="URL", help="Provision endpoint (default: the account's only one).")
-@click.option("--activates-on", type=MOMENT, help="Default: now.")
-@click.option("--expires-on", type=MOMENT, help="Default: never.")
-@click.option("--reserve-user/--no-reserve-user", default=True, show_default=True)
-@click.option("--coupling", type=click.Choice(COUPLINGS), default="INHERITED", show_default=True)
+@click.option("--activates-on", type=MOMENT, help="Such as 2030-01-31T08:00:00Z (default: now).")
+@click.option("--expires-on", type=MOMENT_OR_NEVER, help="A moment, or never (the default).")
+@click.option(
+    "--reserve-user/--no-reserve-user",
+    default=True,
+    show_default=True,
+    help="Reserve the generated user to the device's connection.",
+)
+@click.option(
+    "--coupling",
+    type=click.Choice(COUPLINGS),
+    default="INHERITED",
+    show_default=True,
+    help="Device connection coupling.",
+)
 @click.option("--configuration", metavar="FILE", help="Additional device configuration: JSON (- for standard input).")
-@click.option("--maximum-attempts", type=int, default=MAXIMUM_ATTEMPTS, show_default=True)
-@click.option("--enabled/--disabled", default=True, show_default=True)
+@click.option(
+    "--maximum-attempts",
+    type=int,
+    default=MAXIMUM_ATTEMPTS,
+    show_default=True,
+    help="Failures until the request is ABANDONED.",
+)
+@click.option(
+    "--enabled/--disabled", default=True, show_default=True, help="Whether the device may connect to begin with."
+)
 @json_option
 def create(
-    client_id: str,
-    account: str | None,
-    username: str,
-    password_file: str | None,
-    activation_key: bool | None,
-    activation_key_file: str | None,
-    endpoint: str | None,
-    activates_on: datetime.datetime | None,
-    expires_on: datetime.datetime | None,
-    reserve_user: bool,
-    coupling: str,
-    configuration: str | None,
-    maximum_attempts: int,
-    enabled: bool,
-    as_json: bool,
+    client_id: str, account: str | None, username: str, password_file: str | None, as_json: bool, **options: Any
 ) -> None:
     """Create a provision request for the device that will connect as CLIENT_ID."""
     name = needed(account)
-    password = output.read_secret(password_file, "PROVISION_PASSWORD", "provision password")
+    password = secret.read_password(password_file, twice=True)
 
     async def operation(admin: Administration) -> requests.Created:
         new = NewRequest(
             client_id=client_id,
             provision_username=username,
             provision_password=password,
-            generate_activation_key=activation_key,
-            provision_endpoint=endpoint,
-            activates_on=activates_on,
-            expires_on=expires_on,
-            reserve_user=reserve_user,
-            device_connection_coupling=coupling,
-            additional_device_configuration=_read_configuration(configuration),
-            maximum_attempts=maximum_attempts,
-            enabled=enabled,
+            generate_activation_key=options["activation_key"],
+            provision_endpoint=options["endpoint"],
+            activates_on=options["activates_on"],
+            expires_on=options["expires_on"],
+            reserve_user=options["reserve_user"],
+            device_connection_coupling=options["coupling"],
+            additional_device_configuration=_read_configuration(options["configuration"]),
+            maximum_attempts=options["maximum_attempts"],
+            enabled=options["enabled"],
         )
         return await requests.create_request(admin, name, new)
 
-    with output.secret_place(activation_key_file, as_json=False) as hand_over:
-        _report(run(operation, as_json=as_json), hand_over, activation_key_file, as_json=as_json)
+    with secret.new_place(options["activation_key_file"], as_json=as_json) as place:
+        _report(run(operation, as_json=as_json), name, place, "created")
 
 
-def _report(
-    created: requests.Created, hand_over: Callable[[str, str], None], key_file: str | None, *, as_json: bool
-) -> None:
+def _report(created: requests.Created, account: str, place: secret.Place, done: str) -> None:
+    client_id = created.client_id
     for text in created.notices:
         output.notice(text)
-    if as_json:
-        document: dict[str, Any] = {"client_id": created.client_id, "notices": list(created.notices)}
-        if created.activation_key is not None and key_file is None:
-            document["activation_key"] = created.activation_key
-        output.print_json(document)
-    else:
-        output.console.print(f"provision request for {created.client_id}")
-    if created.activation_key is not None and (key_file is not None or not as_json):
-        hand_over(created.activation_key, f"the activation key of {created.client_id}")
+    document = {"account": account, "client_id": client_id, "notices": created.notices}
+    text = f"{done} the provision request of {client_id}"
+    if created.activation_key is None:
+        place.stays_empty(text, document, what="activation key")
+        return
+    what = f"the activation key of {client_id}"
+    place.hand_over(text, document, secret=created.activation_key, field="activation_key", what=what)
 
 
 @request.command("change")
 @click.argument("client_id")
 @account_option
 @click.option("--new-activation-key", is_flag=True, help="Make a new one, shown this once.")
-@click.option("--remove-activation-key", is_flag=True)
-@click.option("--activation-key-file", type=click.Path(), help="Write the activation key to this new file (0600).")
-@click.option("--endpoint", metavar="URL")
-@click.option("--activates-on", type=MOMENT)
-@click.option("--expires-on", type=MOMENT, help="A moment, or never.")
-@click.option("--reserve-user/--no-reserve-user", default=None)
-@click.option("--coupling", type=click.Choice(COUPLINGS))
+@click.option("--remove-activation-key", is_flag=True, help="The device needs none any more.")
+@_activation_key_file
+@click.option("--endpoint", metavar="URL", help="Provision endpoint.")
+@click.option("--activates-on", type=MOMENT, help="Such as 2030-01-31T08:00:00Z.")
+@click.option("--expires-on", type=MOMENT_OR_NEVER, help="A moment, or never.")
+@click.option(
+    "--reserve-user/--no-reserve-user", default=None, help="Reserve the generated user to the device's connection."
+)
+@click.option("--coupling", type=click.Choice(COUPLINGS), help="Device connection coupling.")
 @click.option("--configuration", metavar="FILE", help="Replaces the additional device configuration.")
-@click.option("--maximum-attempts", type=int)
+@click.option("--maximum-attempts", type=int, help="Failures until the request is ABANDONED.")
 @json_option
 @click.pass_context
 def change(context: click.Context, /, client_id: str, account: str | None, as_json: bool, **options: Any) -> None:
     """Change what may be changed; never the client id, the username or the password."""
+    given = {
+        name: value
+        for name, value in options.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    key_file = given.pop("activation_key_file", None)
+    if not given:
+        raise click.UsageError("say what to change")
 
-    def given(name: str) -> Any:
-        source = context.get_parameter_source(name)
-        return options[name] if source is click.core.ParameterSource.COMMANDLINE else UNSET
-
-    async def operation(admin: Administration) -> requests.Created:
+    async def operation(admin: Administration) -> tuple[str, requests.Created]:
         name = account or await requests.find_account_of(admin, client_id)
-        configuration = given("configuration")
-        changes = Changes(
-            new_activation_key=options["new_activation_key"],
-            remove_activation_key=options["remove_activation_key"],
-            provision_endpoint=given("endpoint"),
-            activates_on=given("activates_on"),
-            expires_on=given("expires_on"),
-            reserve_user=given("reserve_user"),
-            device_connection_coupling=given("coupling"),
-            additional_device_configuration=UNSET if configuration is UNSET else _read_configuration(configuration),
-            maximum_attempts=given("maximum_attempts"),
-        )
-        return await requests.change_request(admin, name, client_id, changes)
+        return name, await requests.change_request(admin, name, client_id, _changes(given))
 
-    key_file = options["activation_key_file"]
-    with output.secret_place(key_file, as_json=False) as hand_over:
-        _report(run(operation, as_json=as_json), hand_over, key_file, as_json=as_json)
+    with secret.new_place(key_file, as_json=as_json) as place:
+        name, changed = run(operation, as_json=as_json)
+        _report(changed, name, place, "changed")
 
 
-_COLUMNS = ["account", "client_id", "status", "activates_on", "expires_on", "attempts", "maximum_attempts"]
+def _changes(given: dict[str, Any]) -> Changes:
+    """Raises InvalidInput."""
+    return Changes(
+        new_activation_key=given.get("new_activation_key", False),
+        remove_activation_key=given.get("remove_activation_key", False),
+        provision_endpoint=given.get("endpoint", UNSET),
+        activates_on=given.get("activates_on", UNSET),
+        expires_on=given.get("expires_on", UNSET),
+        reserve_user=given.get("reserve_user", UNSET),
+        device_connection_coupling=given.get("coupling", UNSET),
+        additional_device_configuration=_read_configuration(given["configuration"])
+        if "configuration" in given
+        else UNSET,
+        maximum_attempts=given.get("maximum_attempts", UNSET),
+    )
+
+
+_COLUMNS = ["account", "client_id", "status", "activates_on", "expires_on", "attempts"]
 
 
 @request.command("list")
@@ -197,7 +220,8 @@ def list_requests(account: str | None, as_json: bool) -> None:
     if as_json:
         output.print_json(rows)
     else:
-        output.print_table(rows, _COLUMNS, empty="no provision requests")
+        shown = [{**row, "attempts": f"{row['attempts']} of {row['maximum_attempts']}"} for row in rows]
+        output.print_table(shown, _COLUMNS, empty="no provision requests")
 
 
 @request.command("show")
@@ -206,70 +230,96 @@ def list_requests(account: str | None, as_json: bool) -> None:
 @json_option
 def show(client_id: str, account: str | None, as_json: bool) -> None:
     """One request with its last run."""
-    rows = run(lambda admin: requests.list_requests(admin, account, client_id), as_json=as_json)
-    if not rows:
-        output.errors.print(f"there is no provision request for {client_id!r}")
-        sys.exit(output.INVALID)
+
+    async def operation(admin: Administration) -> dict[str, Any]:
+        rows = await requests.list_requests(admin, account, client_id)
+        if not rows:
+            raise NotFound("client_id", f"there is no provision request for {client_id!r}")
+        return rows[0]
+
+    row = run(operation, as_json=as_json)
     if as_json:
-        output.print_json(rows[0])
+        output.print_json(row)
     else:
-        output.print_record(rows[0])
+        run_ = {f"run_{name}": value for name, value in (row.pop("run") or {}).items()}
+        output.print_record({"account": row["account"], "client_id": client_id, "status": row["status"], **row, **run_})
 
 
 Move = Callable[[Administration, str, str], Awaitable[Any]]
 
 
-def _move(client_id: str, account: str | None, move: Move) -> Any:
-    async def operation(admin: Administration) -> Any:
-        name = account or await requests.find_account_of(admin, client_id)
-        return await move(admin, name, client_id)
+def _move(client_id: str, account: str | None, move: Move, *, as_json: bool) -> tuple[str, Any]:
+    """The request's account, and what the move returned."""
 
-    return run(operation)
+    async def operation(admin: Administration) -> tuple[str, Any]:
+        name = account or await requests.find_account_of(admin, client_id)
+        return name, await move(admin, name, client_id)
+
+    name, returned = run(operation, as_json=as_json)
+    return name, returned
+
+
+def _set_enabled(client_id: str, account: str | None, *, enabled: bool, as_json: bool) -> None:
+    name, _ = _move(
+        client_id, account, lambda admin, of, cid: moves.set_enabled(admin, of, cid, enabled=enabled), as_json=as_json
+    )
+    text = f"the provision request of {client_id} is {'enabled' if enabled else 'disabled'}"
+    output.say(text, {"account": name, "client_id": client_id, "enabled": enabled}, as_json=as_json)
 
 
 @request.command("enable")
 @click.argument("client_id")
 @account_option
-def enable(client_id: str, account: str | None) -> None:
+@json_option
+def enable(client_id: str, account: str | None, as_json: bool) -> None:
     """Let the device connect to the provision broker again."""
-    _move(client_id, account, lambda admin, name, cid: moves.set_enabled(admin, name, cid, enabled=True))
+    _set_enabled(client_id, account, enabled=True, as_json=as_json)
 
 
 @request.command("disable")
 @click.argument("client_id")
 @account_option
-def disable(client_id: str, account: str | None) -> None:
+@json_option
+def disable(client_id: str, account: str | None, as_json: bool) -> None:
     """Refuse the factory login, and stop a run; a provisioned device works on."""
-    _move(client_id, account, lambda admin, name, cid: moves.set_enabled(admin, name, cid, enabled=False))
+    _set_enabled(client_id, account, enabled=False, as_json=as_json)
 
 
 @request.command("stop")
 @click.argument("client_id")
 @account_option
-def stop(client_id: str, account: str | None) -> None:
+@json_option
+def stop(client_id: str, account: str | None, as_json: bool) -> None:
     """Stop the run under way; the request is OPEN and disabled."""
-    _move(client_id, account, moves.stop_request)
+    name, _ = _move(client_id, account, moves.stop_request, as_json=as_json)
+    text = f"stopped the run of {client_id}; its provision request is disabled until `request enable`"
+    output.say(text, {"account": name, "client_id": client_id, "enabled": False}, as_json=as_json)
 
 
 @request.command("reopen")
 @click.argument("client_id")
 @account_option
 @yes_option
-def reopen(client_id: str, account: str | None, yes: bool) -> None:
+@json_option
+def reopen(client_id: str, account: str | None, yes: bool, as_json: bool) -> None:
     """Let a PROVISIONED or ABANDONED request be used again; its generated user is deleted."""
     confirm(f"The generated user of {client_id} will be deleted, and the device provisioned anew. Go on?", yes=yes)
-    for name in _move(client_id, account, moves.reopen_request):
-        output.console.print(f"deleted user {name}")
+    name, gone = _move(client_id, account, moves.reopen_request, as_json=as_json)
+    text = f"reopened the provision request of {client_id}" + "".join(f"; deleted user {user}" for user in gone)
+    output.say(text, {"account": name, "client_id": client_id, "deleted_users": gone}, as_json=as_json)
 
 
 @request.command("delete")
 @click.argument("client_id")
 @account_option
 @yes_option
-def delete(client_id: str, account: str | None, yes: bool) -> None:
+@json_option
+def delete(client_id: str, account: str | None, yes: bool, as_json: bool) -> None:
     """Delete a request; a provisioned device and its user stay."""
     confirm(f"Delete the provision request of {client_id}?", yes=yes)
-    _move(client_id, account, moves.delete_request)
+    name, _ = _move(client_id, account, moves.delete_request, as_json=as_json)
+    text = f"deleted the provision request of {client_id}"
+    output.say(text, {"account": name, "client_id": client_id, "deleted": True}, as_json=as_json)
 
 
 @request.command("explain")

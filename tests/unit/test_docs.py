@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from embedded.state import PORTS
+from service.cli import reference
 from service.core import messages, states
 from service.settings import AdministratorSettings, HooksSettings, MigrateSettings, ResponderSettings
 
@@ -68,3 +69,7 @@ def test_links_lead_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("mosquitto/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_commands_are_the_documented_ones() -> None:
+    assert doc("commands.md") == reference.render(), "run `make docs`"
