@@ -20,7 +20,7 @@ from service import log
 from service.db.pool import Connection, Pool
 from service.mqtt import client
 from service.mqtt.responder import ResponderProcess
-from service.operations import asks
+from service.operations import cases
 from service.settings import ResponderSettings
 
 
@@ -29,7 +29,7 @@ def die() -> None:
 
 
 def crash_in_transaction(point: str) -> None:
-    module: Any = asks
+    module: Any = cases
     original = module.transaction
 
     @asynccontextmanager
