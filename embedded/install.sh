@@ -53,14 +53,23 @@ good_python() {
     "$1" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
 
+# Also after an interruption: left there, it would keep every package's service from starting for good.
+guard_mark="# mosquitto-provisioning: no service starts while its packages are installed"
+unguard() {
+    as_root rm -f /etc/postgresql-common/createcluster.d/provisioning.conf
+    if [ -n "$guard" ]; then as_root rm -f "$guard"; fi
+}
+
 install_debian() {
     command -v apt-get >/dev/null 2>&1 || { say "Install these first: $*" >&2; exit 1; }
     say "Installing Debian's $* ..."
     # Packages must not start their services here, nor make a cluster that nobody asked for.
-    guard=""
-    if [ ! -e /usr/sbin/policy-rc.d ]; then
-        guard=/usr/sbin/policy-rc.d
-        printf '#!/bin/sh\nexit 101\n' | as_root tee "$guard" >/dev/null
+    guard=/usr/sbin/policy-rc.d
+    if [ -e "$guard" ] && ! grep -qs "$guard_mark" "$guard"; then guard=""; fi
+    trap unguard EXIT
+    trap 'exit 1' HUP INT TERM
+    if [ -n "$guard" ]; then
+        printf '#!/bin/sh\n%s\nexit 101\n' "$guard_mark" | as_root tee "$guard" >/dev/null
         as_root chmod 755 "$guard"
     fi
     as_root mkdir -p /etc/postgresql-common/createcluster.d
@@ -68,8 +77,8 @@ install_debian() {
     status=0
     as_root apt-get update -qq || status=$?
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null || status=$?
-    as_root rm -f /etc/postgresql-common/createcluster.d/provisioning.conf
-    [ -n "$guard" ] && as_root rm -f "$guard"
+    unguard
+    trap - EXIT HUP INT TERM
     [ "$status" -eq 0 ] || { say "The packages could not be installed." >&2; exit 1; }
     for service in mosquitto postgresql; do
         case " $* " in *" $service "*)

@@ -110,7 +110,8 @@ class Cluster:
             # Survives the death of the server, not that of the machine.
             options += " -c fsync=off -c full_page_writes=off"
         log = self.folder / "postgres.log"
-        log.touch(mode=0o600)
+        # Never through a link that somebody else's server could have left there.
+        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_APPEND, 0o600))
         self._own()
         self._pg_ctl("--log", str(log), "--options", options, "--wait", "-t", "60", "start")
 
@@ -131,8 +132,9 @@ class Cluster:
     def _own(self) -> None:
         user = server_user()
         if user:
+            found = pwd.getpwnam(user)
             for path in (self.folder, *self.folder.glob("*")):
-                shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
+                os.chown(path, found.pw_uid, found.pw_gid, follow_symlinks=False)
 
     def _pg_ctl(self, *arguments: str, check: bool = True) -> int:
         return self._run("pg_ctl", "--pgdata", str(self.data), *arguments, check=check)

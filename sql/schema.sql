@@ -73,6 +73,11 @@ BEGIN
     IF octet_length(p_key) IS DISTINCT FROM 32 THEN
         RAISE EXCEPTION 'the event key must have 32 bytes';
     END IF;
+    -- An account's administrator writes its own account's events, whatever a mistake may ask for.
+    IF session_user = 'provisioning_admin'
+        AND p_account_id IS DISTINCT FROM NULLIF(current_setting('app.account_id', true), '')::bigint THEN
+        RAISE EXCEPTION 'another account''s event' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF p_request_id IS NOT NULL THEN
         SELECT events_count + 1,
             event_chain_link(p_key, events_head, p_request_id, events_count + 1, v_at, p_kind, p_account_id, p_client_id,
@@ -364,9 +369,14 @@ CREATE FUNCTION public.hook_note_seen(p_seen jsonb) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
-    UPDATE device_connections c SET last_seen_at = clock_timestamp()
-    FROM jsonb_array_elements(p_seen) AS s
+    UPDATE device_connections c
+    SET last_seen_at = clock_timestamp(),
+        last_login_at = CASE WHEN b.id IS NULL THEN c.last_login_at ELSE clock_timestamp() END,
+        status = CASE WHEN b.id IS NULL THEN c.status ELSE 'CONNECTED' END,
+        broker_id = coalesce(b.id, c.broker_id)
+    FROM jsonb_array_elements(p_seen) AS s LEFT JOIN brokers b ON b.name = s ->> 2
     WHERE c.account_id = (s ->> 0)::bigint AND c.client_id = s ->> 1
+        AND (b.id IS NOT NULL OR c.last_seen_at IS NULL OR c.last_seen_at < clock_timestamp() - interval '1 minute')
 $$;
 
 ALTER FUNCTION public.hook_note_seen(p_seen jsonb) OWNER TO provisioning_functions;

@@ -21,6 +21,7 @@ from service.mqtt.leadership import Leadership
 from service.mqtt.takeover import Takeovers
 from service.operations import sweep
 from service.operations.asks import Desk
+from service.operations.cases import Rate
 from service.operations.runs import RunKeys
 from service.settings import ResponderSettings
 from service.web.process import build_observability, every, running, serve
@@ -32,6 +33,9 @@ SESSION_EXPIRY = 7 * 86_400
 REPLY_EXPIRY = 30
 # Messages handled at once; the broker keeps the others back.
 RECEIVE_MAXIMUM = 32
+# What one client may send; a device that keeps to the protocol sends a few messages a minute.
+MESSAGES_A_SECOND = 5
+MESSAGES_AT_ONCE = 100
 RETRY_PAUSES = (0.1, 0.25, 0.5, 1.0)
 RECONNECT_PAUSES = (0.2, 0.5, 1.0, 2.0)
 
@@ -54,6 +58,7 @@ class Responder:
         self._login = login
         self._timeout = message_timeout
         self._connection: Connection | None = None
+        self._share = Rate(MESSAGES_A_SECOND, MESSAGES_AT_ONCE)
 
     @property
     def connected(self) -> bool:
@@ -100,6 +105,10 @@ class Responder:
         """Until the message is done with. Raises ConnectionLost, and then it is not acknowledged."""
         began = time.monotonic()
         _, _, client_id, kind = topic.split("/")
+        if not self._share.allows(client_id, began):
+            # Acknowledged and forgotten, before it costs a query: nobody's flood may keep the others waiting.
+            MESSAGES.labels(kind, "dropped").inc()
+            return
         attempt = 0
         while True:
             if connection.closed.is_set():

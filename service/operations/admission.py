@@ -12,7 +12,9 @@ import base64
 import binascii
 import enum
 import hmac
+import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from service import keys, log
@@ -25,6 +27,10 @@ from service.db.hooks import BrokerSecrets, HookStore
 from service.db.pool import Unavailable
 from service.memory import Client, Grants, Refusals
 from service.passwords import DEFAULT_COST, Hasher, VerifiedPasswords, cost_of
+
+# A database that did not answer in time is not waited for again for this long (seconds), where memory can answer:
+# the broker stands still while it asks, so each wait would be everybody's.
+TROUBLE_LASTS = 1.0
 
 _log = log.get("hooks")
 
@@ -97,13 +103,18 @@ class Admission:
     # A question that takes longer is answered 503: the broker stands still while it waits.
     patience: float = 1.5
     refusals: Refusals = field(default_factory=Refusals)
-    seen: set[tuple[int, str]] = field(default_factory=set)
+    # (account id, client id): the broker that it logged in at, or None for another sign of life.
+    seen: dict[tuple[int, str], str | None] = field(default_factory=dict)
     brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
+    brokers_loaded: bool = False
+    # When the database last failed to answer a topic check, monotonic.
+    _trouble_at: float = -math.inf
     _budgets: dict[str, Budget] = field(default_factory=dict)
 
     async def load_brokers(self) -> None:
         """Brokers and their secrets, at start and whenever one of them changes. Raises Unavailable."""
         self.brokers = {broker.name: broker for broker in await self.store.brokers()}
+        self.brokers_loaded = True
 
     def authenticate_broker(self, authorization: str | None) -> BrokerSecrets | None:
         """Who asks, by HTTP Basic `<name>:<secret>`, without a query. None: nobody we know."""
@@ -169,7 +180,7 @@ class Admission:
             if decision.changes and not await self.store.login(self.event_key, broker.name, question.client_id, facts):
                 decision = None
                 return Verdict(Outcome.UNAVAILABLE, "changed_meanwhile")
-            self._note_seen(decision, question.client_id)
+            self._note_seen(decision, question.client_id, login=broker.name)
             return ALLOWED
         finally:
             self.grants.end_load(load, decision, keep_denied=False)
@@ -221,9 +232,9 @@ class Admission:
         """May this client use this topic?"""
         client = (broker.name, question.username, question.client_id)
         try:
-            async with asyncio.timeout(self.patience):
-                decision = await self._presence(client)
+            decision = await self._presence_in_time(client)
         except (Unavailable, TimeoutError):
+            self._trouble_at = time.monotonic()
             fallback = self.grants.without_database(client)
             if fallback is None:
                 return self._refuse_acl(client, question, Verdict(Outcome.UNAVAILABLE, "database_unavailable"))
@@ -235,6 +246,13 @@ class Admission:
             return self._refuse_acl(client, question, _denied(granted))
         self._note_seen(decision, question.client_id)
         return ALLOWED
+
+    async def _presence_in_time(self, client: Client) -> Present | Denied:
+        """`_presence`; a database that hung a moment ago is not waited for again. Raises Unavailable, TimeoutError."""
+        if time.monotonic() - self._trouble_at < TROUBLE_LASTS and self.grants.without_database(client) is not None:
+            raise Unavailable
+        async with asyncio.timeout(self.patience):
+            return await self._presence(client)
 
     async def _presence(self, client: Client) -> Present | Denied:
         """From memory while the feed is heard, else from the database. Raises Unavailable."""
@@ -261,9 +279,16 @@ class Admission:
         self.refusals.count(client, verdict.reason, question.topic, access)
         return verdict
 
-    def _note_seen(self, decision: Present, client_id: str) -> None:
+    def _note_seen(self, decision: Present, client_id: str, login: str | None = None) -> None:
         if decision.account_id is not None:
-            self.seen.add((decision.account_id, client_id))
+            key = (decision.account_id, client_id)
+            self.seen[key] = login or self.seen.get(key)
+
+    def forget_seen(self, written: Iterable[tuple[tuple[int, str], str | None]]) -> None:
+        """These were written, unless something newer came meanwhile."""
+        for key, login in written:
+            if self.seen.get(key) == login:
+                self.seen.pop(key, None)
 
     def note_changes(self, changes: list[tuple[str, str]], lost: bool) -> bool:
         """The feed was heard. Returns whether brokers must be loaded anew."""

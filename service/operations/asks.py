@@ -41,7 +41,7 @@ class Desk:
     event_key: bytes
     answer_limit: int = ANSWER_LIMIT_BYTES
     # Events of one client beyond this are counted instead; `bad_message` is answered once a second at most.
-    _share: Rate = field(default_factory=lambda: Rate(10 / 60, 100))
+    _share: Rate = field(default_factory=lambda: Rate(10 / 3600, 100))
     _bad_messages: Rate = field(default_factory=lambda: Rate(1, 1))
 
     def author(self) -> Author:
@@ -123,7 +123,7 @@ class Desk:
             await case.count(refused.reason)
         else:
             kind = "credential_contested" if refused.contested else "ask_refused"
-            await case.note(kind, refused.reason, code=code, device=dict(ask.device))
+            await case.note(kind, refused.reason, code=code)
         return messages.encode_refused(
             ask_id=ask.id,
             code=code,

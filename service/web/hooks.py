@@ -36,6 +36,8 @@ MAX_BODY_BYTES = 64 * 1024
 KEEPALIVE = 3600.0
 
 RETRY_EVERY = 0.25
+# Clients whose last sign of life is written at once: the statement's row locks must not keep a login waiting.
+MOST_SEEN = 1000
 
 _log = log.get("hooks")
 
@@ -103,6 +105,7 @@ def _respond(verdict: Verdict) -> web.Response:
 
 
 MALFORMED = Verdict(Outcome.DENIED, "malformed")
+NOT_READY = Verdict(Outcome.UNAVAILABLE, "not_ready")
 NO_SUPERUSERS = Verdict(Outcome.DENIED, "no_superusers")
 
 
@@ -184,6 +187,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Who asks comes first, for every route there is or is not. Whatever goes wrong is 503 without a word about it."""
+    if not request.app[ADMISSION].brokers_loaded:  # 401 would blame the secret, and go-auth takes it for a verdict
+        return _respond(NOT_READY)
     broker = request.app[ADMISSION].authenticate_broker(request.headers.get("Authorization"))
     if broker is None:
         UNAUTHENTICATED.inc()
@@ -322,10 +327,10 @@ class HooksProcess:
             except Exception:
                 admission.refusals.give_back(refusals)
                 raise
-        seen = list(admission.seen)
+        seen = list(admission.seen.items())[:MOST_SEEN]
         if seen:
-            await admission.store.note_seen(seen)
-            admission.seen.difference_update(seen)
+            await admission.store.note_seen([(account_id, client_id, login) for (account_id, client_id), login in seen])
+            admission.forget_seen(seen)
 
     async def _flush_at_end(self, admission: Admission) -> None:
         try:

@@ -66,6 +66,11 @@ BEGIN
     IF octet_length(p_key) IS DISTINCT FROM 32 THEN
         RAISE EXCEPTION 'the event key must have 32 bytes';
     END IF;
+    -- An account's administrator writes its own account's events, whatever a mistake may ask for.
+    IF session_user = 'provisioning_admin'
+        AND p_account_id IS DISTINCT FROM NULLIF(current_setting('app.account_id', true), '')::bigint THEN
+        RAISE EXCEPTION 'another account''s event' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF p_request_id IS NOT NULL THEN
         SELECT events_count + 1,
             event_chain_link(p_key, events_head, p_request_id, events_count + 1, v_at, p_kind, p_account_id, p_client_id,

@@ -206,12 +206,18 @@ CREATE FUNCTION count_refusals(p_refusals jsonb) RETURNS void
         last_topic = excluded.last_topic, last_access = excluded.last_access
 $$;
 
--- Clients that were seen since the last call, as [[account_id, client_id], ...].
+-- Clients that were seen since the last call, as [[account_id, client_id, broker that it logged in at or null], ...].
+-- A mere sign of life is written once a minute: it is asked for far more often than it is read.
 CREATE FUNCTION hook_note_seen(p_seen jsonb) RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    UPDATE device_connections c SET last_seen_at = clock_timestamp()
-    FROM jsonb_array_elements(p_seen) AS s
+    UPDATE device_connections c
+    SET last_seen_at = clock_timestamp(),
+        last_login_at = CASE WHEN b.id IS NULL THEN c.last_login_at ELSE clock_timestamp() END,
+        status = CASE WHEN b.id IS NULL THEN c.status ELSE 'CONNECTED' END,
+        broker_id = coalesce(b.id, c.broker_id)
+    FROM jsonb_array_elements(p_seen) AS s LEFT JOIN brokers b ON b.name = s ->> 2
     WHERE c.account_id = (s ->> 0)::bigint AND c.client_id = s ->> 1
+        AND (b.id IS NOT NULL OR c.last_seen_at IS NULL OR c.last_seen_at < clock_timestamp() - interval '1 minute')
 $$;
 
 CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0007_hook_functions' $$;

@@ -199,3 +199,20 @@ async def test_explain_command_shows_the_timeline(world: World, as_json: bool) -
 
 async def open_client(world: World) -> Client:
     return await Client.open(world.provision_port)
+
+
+async def test_a_flood_of_one_device_keeps_nobody_waiting(world: World) -> None:
+    """Beyond its share its messages are dropped before they cost a query; another device is answered meanwhile."""
+    for name in ("flooder", "victim"):
+        await make_request(world.admin, name)
+    flooder = await connect(world, "flooder", "factory-flooder")
+    for _ in range(2000):
+        await flooder.publish("prov/v1/flooder/request", b"[" * 2_000, qos=0)
+    victim = await connect(world, "victim", "factory-victim")
+    await victim.subscribe("prov/v1/victim/reply")
+    await ask(victim, "victim")
+    assert (await reply(victim))["result"] == "accepted"
+    refused = "SELECT coalesce(sum(count), 0) + (SELECT count(*) FROM events WHERE client_id = 'flooder') FROM refusals"
+    assert await world.database.value(refused) < 1000
+    flooder.close()
+    victim.close()

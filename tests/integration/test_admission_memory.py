@@ -13,7 +13,7 @@ from service import memory
 from service.core.connect import Facts
 from service.keys import new_secret
 from service.memory import Grants
-from service.operations import accounts, devices, users
+from service.operations import accounts, admission, devices, users
 from service.operations.admission import Outcome, Verdict
 from tests.support import postgres
 from tests.support.database import Database
@@ -218,3 +218,25 @@ async def test_postgres_goes_and_comes_back(breakable: Scene, monkeypatch: pytes
     assert (await read(scene, revoked)).outcome is Outcome.DENIED
     assert await scene.state("gw-5") == "PROVISIONED"
     await scene.database.check_invariants()
+
+
+async def test_a_database_that_hangs_is_waited_for_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker stands still while it asks: its other clients are answered from memory, and nobody else is let in."""
+    device = await scene.provision()
+    assert await read(scene, device)
+    waited = []
+
+    async def hang(*_client: str) -> Facts:
+        waited.append(1)
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    monkeypatch.setattr(memory, "FEED_PATIENCE", 0.0)
+    monkeypatch.setattr(admission, "TROUBLE_LASTS", FOR_EVER)
+    monkeypatch.setattr(scene.gate.store, "facts", hang)
+    monkeypatch.setattr(scene.gate.admission, "patience", 0.05)
+    for _ in range(5):
+        assert await read(scene, device)
+    assert len(waited) == 1
+    stranger = await scene.gate.acl(ACCOUNT, "somebody", "gw-2", "acme/gw-2/x", READ)
+    assert stranger.outcome is Outcome.UNAVAILABLE

@@ -174,3 +174,13 @@ async def test_passwords_at_the_edge(asked: HooksServer) -> None:
                 assert denied(await client.user(device.factory_username, wrong, "gw-2", mode=mode)), wrong
             assert (gate.admission.hasher.hashes, len(gate.store.calls)) == (hashes, calls)
         assert denied(await client.ask("user", b"clientid=gw-2&password=%FF%FE&username=factory-gw-2", mode=FORM))
+
+
+async def test_before_the_brokers_are_known_nobody_is_blamed(asked: HooksServer) -> None:
+    """401 would end our plugin's start with a wrong cause, and is a refusal to go-auth."""
+    asked.scene.gate.admission.brokers_loaded = False
+    async with asked.client(PROVISION) as client:
+        for route, fields in (("user", USER), ("acl", ACL), ("superuser", {"username": "x"})):
+            assert (await client.ask(route, fields)).status == 503
+        asked.scene.gate.admission.brokers_loaded = True
+        assert (await client.ask("user", USER)).status == 200

@@ -150,6 +150,29 @@ async def test_refusals_and_logins_reach_the_database(hooks: Hooks) -> None:
     assert await scene.database.value("SELECT last_seen_at > 'epoch' FROM device_connections")
 
 
+async def test_each_login_is_noted_and_a_sign_of_life_once_a_minute(hooks: Hooks) -> None:
+    scene = hooks.scene
+    device = await scene.provision()
+    await scene.database.execute(
+        "UPDATE device_connections SET last_login_at = 'epoch', last_seen_at = now(), status = 'MISSING',"
+        " broker_id = NULL"
+    )
+    before = await scene.database.value("SELECT last_seen_at FROM device_connections")
+    async with hooks.client(ACCOUNT) as client:
+        assert (await client.acl(device.username, "gw-1", "acme/gw-1/data", WRITE)).status == 200
+        await asyncio.sleep(2.5)  # two flushes
+        assert await scene.database.value("SELECT last_seen_at FROM device_connections") == before
+        assert (await client.user(device.username, device.password, "gw-1")).status == 200
+    assert hooks.process.stop()
+    row = (
+        await scene.database.fetch(
+            "SELECT c.status, b.name, c.last_login_at > 'epoch'"
+            " FROM device_connections c JOIN brokers b ON b.id = c.broker_id"
+        )
+    )[0]
+    assert tuple(row) == ("CONNECTED", ACCOUNT, True)
+
+
 async def test_it_follows_brokers_and_beats(hooks: Hooks) -> None:
     """A new broker's secret is good without a restart; signs of life come."""
     scene = hooks.scene

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from embedded.dump_schema import BOOKKEEPING
-from service.operations import users
+from service.operations import accounts, users
 from tests.support import privileges
 from tests.support.database import Database
 from tests.support.scene import Scene
@@ -204,3 +204,28 @@ async def test_everything_belongs_to_the_migrator(database: Database) -> None:
         list(BOOKKEEPING),
     )
     assert [row[0] for row in owners] == ["provisioning_migrator"]
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_administrators_append_events_of_their_own_account_only(scene: Scene, own: bool) -> None:
+    await scene.request()
+    await accounts.create_account(scene.admin, "globex")
+    ids = {row["name"]: row["id"] for row in await scene.database.fetch("SELECT id, name FROM accounts")}
+    connection = await asyncpg.connect(scene.database.url("admin").reveal())
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute("SELECT set_config('app.account_id', $1, true)", str(ids["globex"]))
+        append = connection.execute(
+            "SELECT append_event($1, 'test_event', $2, NULL, 'gw-1', 'x', 'cli')",
+            scene.database.event_key,
+            ids["globex" if own else "acme"],
+        )
+        if own:
+            assert await append == "SELECT 1"
+        else:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="another account"):
+                await append
+    finally:
+        await transaction.rollback()
+        await connection.close()

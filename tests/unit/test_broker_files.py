@@ -61,7 +61,7 @@ def test_every_option_is_as_it_must_be(name: str) -> None:
     options = read(name)
     for option, value in EXPECTED.items():
         assert options.get(option) == [value], option
-    assert int(options["memory_limit"][0]) > 0
+    assert 0 < int(options["max_queued_bytes"][0]) <= int(options["memory_limit"][0]) // 2
     assert int(options["max_connections"][0]) > 0
     assert ("retain_available" in options) == name.endswith("provision.conf")
     assert "persistent_client_expiration" in options
