@@ -38,7 +38,7 @@ Read = tuple[Mapping[str, Mapping[str, Value]], list[Problem]]
 
 
 def read(data: bytes) -> Read:
-    """The configuration that a file holds, and every problem; one that is over-long need not be complete."""
+    """The configuration that a file holds, and every problem; `MOST_BYTES` and one byte of a longer one will do."""
     if len(data) > MOST_BYTES:
         return {}, [problem("too_large", f"must have at most {MOST_BYTES} bytes")]
     try:

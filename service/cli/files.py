@@ -21,26 +21,27 @@ applications_option = click.option(
 )
 
 
-def check_standard_input(*paths: str | None) -> None:
-    """Raises UsageError where two would be read from it."""
-    if paths.count("-") > 1:
+def check_standard_input(given: Mapping[str, Any]) -> None:
+    """Raises UsageError where two files would be read from it."""
+    if [given.get("configuration"), given.get("applications")].count("-") > 1:
         raise click.UsageError("only one file can come from standard input")
 
 
-def read_configuration(path: str | None) -> Mapping[str, Mapping[str, device_config.Value]]:
-    """The additional device configuration. Raises InvalidInput."""
-    if path is None:
-        return {}
-    configuration, problems = configuration_file.read(_read(path, device_config.FIELD))
-    raise_problems(problems)
-    return configuration
-
-
-def read_applications(path: str | None) -> list[dict[str, Any]]:
-    """The applications, each with the fields that the file gives it. Raises InvalidInput."""
-    if path is None:
-        return []
-    found, problems = applications.parse(_read(path, applications.FIELD))
+def read_files(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the files of a command's options hold, by field. Raises InvalidInput with the problems of them all."""
+    found: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for option, field, parse in (
+        ("configuration", device_config.FIELD, configuration_file.read),
+        ("applications", applications.FIELD, applications.parse),
+    ):
+        if given.get(option) is None:
+            continue
+        try:
+            found[field], wrong = parse(_read(given[option], field))
+            problems += wrong
+        except InvalidInput as error:
+            problems += error.problems
     raise_problems(problems)
     return found
 

@@ -10,13 +10,7 @@ import click
 
 from service.cli import output, secret
 from service.cli.context import account_option, confirm, json_option, needed, run, yes_option
-from service.cli.files import (
-    applications_option,
-    check_standard_input,
-    configuration_option,
-    read_applications,
-    read_configuration,
-)
+from service.cli.files import applications_option, check_standard_input, configuration_option, read_files
 from service.core.problems import NotFound
 from service.core.requests import COUPLINGS, MAXIMUM_ATTEMPTS, UNSET, Changes, NewRequest
 from service.operations import explain, moves, requests
@@ -104,7 +98,7 @@ def create(
 ) -> None:
     """Create a provision request for the device that will connect as CLIENT_ID."""
     name = needed(account)
-    check_standard_input(options["configuration"], options["applications"])
+    check_standard_input(options)
     password = secret.read_password(password_file, twice=True)
 
     async def operation(admin: Administration) -> requests.Created:
@@ -118,10 +112,9 @@ def create(
             expires_on=options["expires_on"],
             reserve_user=options["reserve_user"],
             device_connection_coupling=options["coupling"],
-            additional_device_configuration=read_configuration(options["configuration"]),
-            applications=read_applications(options["applications"]),
             maximum_attempts=options["maximum_attempts"],
             enabled=options["enabled"],
+            **read_files(options),
         )
         return await requests.create_request(admin, name, new)
 
@@ -174,7 +167,7 @@ def change(context: click.Context, /, client_id: str, account: str | None, as_js
     key_file = given.pop("activation_key_file", None)
     if not given:
         raise click.UsageError("say what to change")
-    check_standard_input(options["configuration"], options["applications"])
+    check_standard_input(options)
 
     async def operation(admin: Administration) -> tuple[str, requests.Created]:
         name = account or await requests.find_account_of(admin, client_id)
@@ -195,11 +188,8 @@ def _changes(given: dict[str, Any]) -> Changes:
         expires_on=given.get("expires_on", UNSET),
         reserve_user=given.get("reserve_user", UNSET),
         device_connection_coupling=given.get("coupling", UNSET),
-        additional_device_configuration=read_configuration(given["configuration"])
-        if "configuration" in given
-        else UNSET,
-        applications=read_applications(given["applications"]) if "applications" in given else UNSET,
         maximum_attempts=given.get("maximum_attempts", UNSET),
+        **read_files(given),
     )
 
 

@@ -178,6 +178,10 @@ async def test_files_that_cannot_be_read(command: Program, database: Database, t
         done = await command(*CREATE, f"--{option}", nowhere, "--json", status=INVALID)
         assert done.problems() == {(field, "unreadable")}
         await command(*CREATE, f"--{option}", str(tmp_path), status=INVALID)
+    done = await command(
+        *CREATE, "--configuration", nowhere, "--applications", "-", "--json", stdin="{}", status=INVALID
+    )
+    assert done.problems() == {("additional_device_configuration", "unreadable"), ("applications", "not_a_list")}
     both = ("--configuration", "-", "--applications", "-")
     for words in (CREATE, ("request", "change", "gw-1")):
         assert "only one file" in (await command(*words, *both, stdin="[]", status=INVALID)).err

@@ -194,6 +194,21 @@ def test_nothing_is_wrong_with_what_loses_anyway(name: str) -> None:
         assert device_config.without_overridden(configuration) == {TRANSPORT: {}}
 
 
+@pytest.mark.parametrize(
+    ("pid", "name"),
+    [
+        (TRANSPORT, "broker&#45;url"),
+        (TRANSPORT, "&#x42;roker-url"),
+        (TRANSPORT.replace("org", "&#111;rg"), "broker-url"),
+        (TRANSPORT, "&#10;broker-url "),
+    ],
+)
+def test_no_spelling_gets_past_what_is_overridden(pid: str, name: str) -> None:
+    configuration, problems = read(document(prop("String", "mqtt://theirs", name=name), pid=pid))
+    assert problems == []
+    assert device_config.without_overridden(configuration) == {TRANSPORT: {}}
+
+
 def test_a_prefix_is_only_a_prefix() -> None:
     snapshot = kura_snapshot.write()
     renamed = re.sub(rb"\besf:", b"k:", snapshot.replace(b"xmlns:esf", b"xmlns:k"))
