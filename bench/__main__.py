@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from bench import flood, outage
+from bench import flood, hostile_xml, outage
 
 
 async def main() -> None:
     """Print them all."""
-    for measurement in (flood, outage):
+    for measurement in (hostile_xml, flood, outage):
         await measurement.main()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from service import log
-from service.core import answers, endpoints, names
+from service.core import answers, applications, endpoints, names
 from service.core.problems import InvalidInput, Problem
 from service.keys import SealingKeys, Secret, parse_key
 
@@ -206,6 +206,11 @@ class AdministratorSettings(Settings):
         "longest answer in bytes; the brokers' max_packet_size is this plus 16 KiB",
         parse=_integer(4096, 1_048_576),
         default=answers.ANSWER_LIMIT_BYTES,
+    )
+    most_applications: int = setting(
+        "applications that a provision request may have",
+        parse=_integer(0, 1000),
+        default=applications.MOST_APPLICATIONS,
     )
     bcrypt_cost: int = setting("cost of factory passwords' hashes", parse=_integer(4, 15), default=10)
 

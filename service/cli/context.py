@@ -131,7 +131,11 @@ async def _run(settings: AdministratorSettings, operation: Operation) -> Any:
             platform_pool=platform_pool,
             author=Author(actor=who(), source="cli", event_key=settings.event_key),
             sealing_keys=settings.sealing_keys,
-            limits=Limits(client_id_length=settings.client_id_length, answer_bytes=settings.answer_limit),
+            limits=Limits(
+                client_id_length=settings.client_id_length,
+                answer_bytes=settings.answer_limit,
+                most_applications=settings.most_applications,
+            ),
             bcrypt_cost=settings.bcrypt_cost,
             provision_account=settings.provision_account,
         )

@@ -8,6 +8,7 @@ from service import keys
 from service.cli import secret
 from service.cli.context import Commands, json_option
 from service.cli.platform import account, broker, recovery_group, service
+from service.cli.preview import preview
 from service.cli.registry import device, user
 from service.cli.requests import request
 
@@ -40,5 +41,6 @@ def create_key(kid: str | None, path: str | None, as_json: bool) -> None:
         place.hand_over("made a key", {"kid": kid}, secret=text, field="key", what="the key")
 
 
+request.add_command(preview)
 for command in (account, broker, user, request, device, service, recovery_group, key):
     main.add_command(command)

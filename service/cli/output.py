@@ -63,6 +63,11 @@ def print_line(value: Any) -> None:
     click.echo(json.dumps(plain(value)))
 
 
+def print_xml(document: bytes) -> None:
+    """The same document in ASCII, so that it moves no cursor either."""
+    click.echo(document.decode().encode("ascii", "xmlcharrefreplace").decode().replace("\x7f", "&#127;"), nl=False)
+
+
 def clean(text: str) -> str:
     """Text of strangers, less what would move the cursor, change colours or begin a new line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

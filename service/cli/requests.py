@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import datetime
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from service.cli import output, secret
 from service.cli.context import account_option, confirm, json_option, needed, run, yes_option
-from service.core import device_config
-from service.core.problems import InvalidInput, NotFound, Problem
+from service.cli.files import applications_option, check_standard_input, configuration_option, read_files
+from service.core.problems import NotFound
 from service.core.requests import COUPLINGS, MAXIMUM_ATTEMPTS, UNSET, Changes, NewRequest
 from service.operations import explain, moves, requests
 from service.operations.administration import Administration
@@ -39,25 +37,6 @@ class _Moment(click.ParamType[datetime.datetime | None]):
 
 
 MOMENT, MOMENT_OR_NEVER = _Moment(), _Moment(or_never=True)
-
-
-def _read_configuration(path: str | None) -> dict[str, dict[str, device_config.Value]]:
-    """The additional device configuration from a file (`-`: standard input). Raises InvalidInput."""
-    if path is None:
-        return {}
-    try:
-        text = _standard_input() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "is not UTF-8"
-        raise InvalidInput([Problem(field=device_config.FIELD, rule="unreadable", text=f"{path}: {why}")]) from error
-    configuration, problems = device_config.parse(text)
-    if problems:
-        raise InvalidInput(problems)
-    return configuration
-
-
-def _standard_input() -> str:
-    return sys.stdin.read() if sys.stdin is not None else ""
 
 
 @click.group()
@@ -101,7 +80,8 @@ _activation_key_file = click.option(
     show_default=True,
     help="Device connection coupling.",
 )
-@click.option("--configuration", metavar="FILE", help="Additional device configuration: JSON (- for standard input).")
+@configuration_option
+@applications_option
 @click.option(
     "--maximum-attempts",
     type=int,
@@ -118,6 +98,7 @@ def create(
 ) -> None:
     """Create a provision request for the device that will connect as CLIENT_ID."""
     name = needed(account)
+    check_standard_input(options)
     password = secret.read_password(password_file, twice=True)
 
     async def operation(admin: Administration) -> requests.Created:
@@ -131,9 +112,9 @@ def create(
             expires_on=options["expires_on"],
             reserve_user=options["reserve_user"],
             device_connection_coupling=options["coupling"],
-            additional_device_configuration=_read_configuration(options["configuration"]),
             maximum_attempts=options["maximum_attempts"],
             enabled=options["enabled"],
+            **read_files(options),
         )
         return await requests.create_request(admin, name, new)
 
@@ -167,12 +148,17 @@ def _report(created: requests.Created, account: str, place: secret.Place, done: 
     "--reserve-user/--no-reserve-user", default=None, help="Reserve the generated user to the device's connection."
 )
 @click.option("--coupling", type=click.Choice(COUPLINGS), help="Device connection coupling.")
-@click.option("--configuration", metavar="FILE", help="Replaces the additional device configuration.")
+@configuration_option
+@applications_option
 @click.option("--maximum-attempts", type=int, help="Failures until the request is ABANDONED.")
 @json_option
 @click.pass_context
 def change(context: click.Context, /, client_id: str, account: str | None, as_json: bool, **options: Any) -> None:
-    """Change what may be changed; never the client id, the username or the password."""
+    """
+    Change what may be changed; never the client id, the username or the password.
+
+    A configuration, or a list of applications, replaces the one before as a whole.
+    """
     given = {
         name: value
         for name, value in options.items()
@@ -181,6 +167,7 @@ def change(context: click.Context, /, client_id: str, account: str | None, as_js
     key_file = given.pop("activation_key_file", None)
     if not given:
         raise click.UsageError("say what to change")
+    check_standard_input(options)
 
     async def operation(admin: Administration) -> tuple[str, requests.Created]:
         name = account or await requests.find_account_of(admin, client_id)
@@ -201,10 +188,8 @@ def _changes(given: dict[str, Any]) -> Changes:
         expires_on=given.get("expires_on", UNSET),
         reserve_user=given.get("reserve_user", UNSET),
         device_connection_coupling=given.get("coupling", UNSET),
-        additional_device_configuration=_read_configuration(given["configuration"])
-        if "configuration" in given
-        else UNSET,
         maximum_attempts=given.get("maximum_attempts", UNSET),
+        **read_files(given),
     )
 
 
@@ -242,6 +227,7 @@ def show(client_id: str, account: str | None, as_json: bool) -> None:
         output.print_json(row)
     else:
         run_ = {f"run_{name}": value for name, value in (row.pop("run") or {}).items()}
+        row["applications"] = {str(place): output.words(each) for place, each in enumerate(row["applications"], 1)}
         output.print_record({"account": row["account"], "client_id": client_id, "status": row["status"], **row, **run_})
 
 

@@ -1,12 +1,13 @@
 """
 Applications: packages that a device installs before it is configured, in order.
 
-At most nine, as in Everyware Cloud (everyware.md section 1). One is {"name", "version", "url", "sha256", "size"}, its
-size in bytes.
+At most nine, as in Everyware Cloud, unless a setting says otherwise. One is {"name", "version", "url", "sha256",
+"size"}, its size in bytes.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,12 +24,40 @@ LARGEST_SIZE = 2**53 - 1  # what every JSON reader holds exactly (RFC 7493)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TEXT = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
 _FIELDS = ("name", "version", "url", "sha256", "size")
+_NAMES = ", ".join(_FIELDS)
 
 
-def check_applications(applications: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+def parse(data: bytes) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """
+    Read `[{"name", "version", "url", "sha256", "size"}, ...]` from JSON.
+
+    A field that is given twice is a problem here; what else is wrong with an application, `check_applications` says.
+    """
+    try:
+        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_Pairs)
+    except UnicodeDecodeError:
+        return [], [Problem(field=FIELD, rule="unreadable", text="is not UTF-8")]
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, list) or isinstance(document, _Pairs):
+        return [], [Problem(field=FIELD, rule="not_a_list", text=f"must be a JSON list of objects with {_NAMES}")]
+    problems: list[Problem] = []
+    for place, pairs in enumerate(document, 1):
+        if not isinstance(pairs, _Pairs):
+            problems.append(Problem(field=FIELD, rule="fields", text=f"{place}: must be an object with {_NAMES}"))
+        elif len(dict(pairs)) < len(pairs):
+            problems.append(Problem(field=FIELD, rule="duplicate_field", text=f"{place}: a field is given twice"))
+    return [dict(pairs) for pairs in document if isinstance(pairs, _Pairs)], problems
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with its duplicates."""
+
+
+def check_applications(applications: Sequence[Mapping[str, Any]], most: int = MOST_APPLICATIONS) -> Iterator[Problem]:
     """Every problem, each naming the application by its place from 1."""
-    if len(applications) > MOST_APPLICATIONS:
-        yield Problem(field=FIELD, rule="too_many", text=f"at most {MOST_APPLICATIONS} applications")
+    if len(applications) > most:
+        yield Problem(field=FIELD, rule="too_many", text=f"at most {most} applications")
     seen: set[Any] = set()
     for place, application in enumerate(applications, 1):
         for rule, text in _check_one(application):
@@ -41,7 +70,7 @@ def check_applications(applications: Sequence[Mapping[str, Any]]) -> Iterator[Pr
 
 def _check_one(application: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if set(application) != set(_FIELDS):
-        yield "fields", f"must have {', '.join(_FIELDS)}, and nothing else"
+        yield "fields", f"must have {_NAMES}, and nothing else"
     for name in ("name", "version"):
         if name in application and not _is_text(application[name]):
             yield name, f"{name} must have 1 to {LONGEST_TEXT} printable ASCII characters"

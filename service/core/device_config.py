@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +26,11 @@ MAX_PARAMETERS = 10_000
 
 _INTEGERS = {"Byte": 8, "Short": 16, "Integer": 32, "Long": 64}
 # IEEE 754's largest finite numbers of 32 and 64 bits.
-_LARGEST_FLOAT, _LARGEST_DOUBLE = (2 - 2.0**-23) * 2.0**127, (2 - 2.0**-52) * 2.0**1023
+LARGEST_FLOAT, _LARGEST_DOUBLE = (2 - 2.0**-23) * 2.0**127, (2 - 2.0**-52) * 2.0**1023
 _FLOATS = frozenset({"Float", "Double"})
 _TEXTS = frozenset({"String", "Password"})
 TYPES = frozenset({*_INTEGERS, *_FLOATS, *_TEXTS, "Boolean", "Character"})
+TYPES_TEXT = ", ".join(sorted(TYPES))
 
 Scalar = str | int | float | bool
 
@@ -82,6 +83,17 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object with its duplicates."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Misfit:
+    """Why what a file says of a parameter is no value."""
+
+    rule: str
+    text: str
+
+
+Read = Callable[[Any], Value | Misfit]
+
+
 def parse(text: str) -> tuple[dict[str, dict[str, Value]], list[Problem]]:
     """
     Read `{component: {parameter: value}}` from JSON.
@@ -92,20 +104,31 @@ def parse(text: str) -> tuple[dict[str, dict[str, Value]], list[Problem]]:
     try:
         document = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        return {}, [_problem("not_json", "must be JSON: {component: {parameter: value}}")]
+        return {}, [problem("not_json", "must be JSON: {component: {parameter: value}}")]
     if not isinstance(document, _Pairs):
-        return {}, [_problem("not_an_object", "must be an object: {component: {parameter: value}}")]
+        return {}, [problem("not_an_object", "must be an object: {component: {parameter: value}}")]
+    components = [(name, pairs if isinstance(pairs, _Pairs) else None) for name, pairs in document]
+    return assemble(components, _read_json)
+
+
+def assemble(
+    components: Iterable[tuple[str, Iterable[tuple[str, Any]] | None]], read: Read
+) -> tuple[dict[str, dict[str, Value]], list[Problem]]:
+    """
+    A configuration from what a file says, in whatever format: what could be read, and every problem.
+
+    `read` makes a value of what stands for one; None instead of a component's parameters: they are none at all.
+    """
     problems: list[Problem] = []
     configuration: dict[str, dict[str, Value]] = {}
     seen: set[str] = set()
-    for component, parameters in document:
+    for component, parameters in components:
         problems += _check_component(component, parameters, component in seen)
         seen.add(component)
-        if isinstance(parameters, _Pairs):
-            read = configuration.setdefault(component, {})
-            problems += _read_parameters(component, parameters, read)
+        if parameters is not None:
+            problems += _read_parameters(component, parameters, configuration.setdefault(component, {}), read)
     if len(configuration) > MAX_COMPONENTS or sum(map(len, configuration.values())) > MAX_PARAMETERS:
-        problems.append(_problem("too_many", f"at most {MAX_COMPONENTS} components and {MAX_PARAMETERS} parameters"))
+        problems.append(problem("too_many", f"at most {MAX_COMPONENTS} components and {MAX_PARAMETERS} parameters"))
     return configuration, problems
 
 
@@ -113,7 +136,8 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _problem(rule: str, text: str) -> Problem:
+def problem(rule: str, text: str) -> Problem:
+    """A problem of an additional device configuration."""
     return Problem(field=FIELD, rule=rule, text=text)
 
 
@@ -131,48 +155,58 @@ def _is_text(text: str) -> bool:
     return _NO_TEXT.search(text) is None
 
 
-def _check_component(component: str, parameters: object, seen: bool) -> Iterator[Problem]:
+def _check_component(component: str, parameters: object | None, seen: bool) -> Iterator[Problem]:
     if not _is_name(component):
-        yield _problem(
+        yield problem(
             "component_name", f"a component's name must have 1 to {NAME_MAX_LENGTH} characters: {component[:64]!r}"
         )
     if seen:
-        yield _problem("duplicate_component", f"component {component!r} is given twice")
-    if not isinstance(parameters, _Pairs):
-        yield _problem("component", f"component {component!r} must be an object of parameters")
+        yield problem("duplicate_component", f"component {component!r} is given twice")
+    if parameters is None:
+        yield problem("component", f"component {component!r} must be an object of parameters")
 
 
-def _read_parameters(component: str, pairs: _Pairs, into: dict[str, Value]) -> Iterator[Problem]:
+def _read_parameters(
+    component: str, pairs: Iterable[tuple[str, Any]], into: dict[str, Value], read: Read
+) -> Iterator[Problem]:
     seen: set[str] = set()
     for name, raw in pairs:
         if name in seen and not is_overridden(component, name):
-            yield _problem("duplicate_parameter", f"{component}.{name} is given twice")
+            yield problem("duplicate_parameter", f"{component}.{name} is given twice")
         seen.add(name)
         if not _is_name(name) and not is_overridden(component, name):
-            yield _problem(
+            yield problem(
                 "parameter_name", f"{component}: a parameter's name must have 1 to {NAME_MAX_LENGTH} characters"
             )
-        value = _read_value(raw)
-        if value is not None:
+        value = read(raw)
+        if isinstance(value, Value):
             into[name] = value
         elif not is_overridden(component, name):
-            yield _problem(
-                "value",
-                f"{component}.{name}: must be a scalar, an array of scalars of one type, or "
-                f'{{"type", "value"}} with a type of {", ".join(sorted(TYPES))} that the value fits',
-            )
+            yield problem(value.rule, f"{component}.{name}: {value.text}")
+
+
+_NO_JSON_VALUE = Misfit(
+    rule="value",
+    text='must be a scalar, an array of scalars of one type, or {"type", "value"} '
+    f"with a type of {TYPES_TEXT} that the value fits",
+)
+
+
+def _read_json(raw: object) -> Value | Misfit:
+    value = _read_value(raw)
+    return value if value is not None else _NO_JSON_VALUE
 
 
 def _read_value(raw: object) -> Value | None:
     if isinstance(raw, _Pairs):
-        typed = dict(raw)
-        if len(raw) != 2 or typed.keys() != {"type", "value"}:
+        given = dict(raw)
+        if len(raw) != 2 or given.keys() != {"type", "value"}:
             return None
-        if not isinstance(typed["type"], str) or typed["type"] not in TYPES:
+        if not isinstance(given["type"], str) or given["type"] not in TYPES:
             return None
-        return _typed(typed["type"], typed["value"])
+        return typed(given["type"], given["value"])
     inferred = _infer(raw[0] if isinstance(raw, list) and raw else raw)
-    return _typed(inferred, raw) if inferred else None
+    return typed(inferred, raw) if inferred else None
 
 
 def _infer(scalar: object) -> str | None:
@@ -185,7 +219,8 @@ def _infer(scalar: object) -> str | None:
     return "String" if isinstance(scalar, str) else None
 
 
-def _typed(type_: str, raw: Any) -> Value | None:
+def typed(type_: str, raw: Any) -> Value | None:
+    """The value of a Kura type, of a list where it is an array; None where it does not fit."""
     is_array = isinstance(raw, list) and not isinstance(raw, _Pairs)
     items = raw if is_array else [raw]
     if not all(_CHECKS[type_](item) for item in items):
@@ -207,7 +242,7 @@ def _float_fits(largest: float) -> Callable[[Any], bool]:
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: _integer_fits(bits) for name, bits in _INTEGERS.items()},
-    "Float": _float_fits(_LARGEST_FLOAT),
+    "Float": _float_fits(LARGEST_FLOAT),
     "Double": _float_fits(_LARGEST_DOUBLE),
     **dict.fromkeys(_TEXTS, lambda value: isinstance(value, str) and _is_text(value)),
     "Boolean": lambda value: isinstance(value, bool),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.core import answers, device_config, endpoints, names
-from service.core.applications import check_applications
+from service.core.applications import MOST_APPLICATIONS, check_applications
 from service.core.problems import Problem
 from service.core.states import RequestState
 
@@ -27,6 +27,7 @@ class Limits:
 
     client_id_length: int = names.CLIENT_ID_LENGTH
     answer_bytes: int = answers.ANSWER_LIMIT_BYTES
+    most_applications: int = MOST_APPLICATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def check_new(new: NewRequest, around: Surroundings, limits: Limits) -> tuple[Ac
         endpoint=endpoint or "",
         configuration=new.additional_device_configuration,
         applications=new.applications,
-        limit=limits.answer_bytes,
+        limits=limits,
     )
     if problems or endpoint is None:
         return None, problems
@@ -227,14 +228,14 @@ def check_content(
     endpoint: str,
     configuration: device_config.Configuration,
     applications: Sequence[Mapping[str, Any]],
-    limit: int,
+    limits: Limits,
 ) -> Iterator[Problem]:
     """
     The applications, and that the whole answer fits into a message.
 
     On the day of creation and not only on that of provisioning.
     """
-    problems = list(check_applications(applications))
+    problems = list(check_applications(applications, limits.most_applications))
     if problems:
         yield from problems
         return
@@ -246,11 +247,11 @@ def check_content(
         configuration=device_config.render_json(device_config.without_overridden(configuration)),
         applications=applications,
     )
-    if size > limit:
+    if size > limits.answer_bytes:
         yield Problem(
             field=device_config.FIELD,
             rule="answer_too_large",
-            text=f"the answer to the device would have {size} bytes, at most {limit} are allowed",
+            text=f"the answer to the device would have {size} bytes, at most {limits.answer_bytes} are allowed",
         )
 
 
@@ -327,5 +328,5 @@ def check_change(stored: StoredRequest, changes: Changes, around: Surroundings, 
         endpoint=endpoint,
         configuration=kept(changes.additional_device_configuration, stored.additional_device_configuration),
         applications=kept(changes.applications, stored.applications),
-        limit=limits.answer_bytes,
+        limits=limits,
     )

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from service import keys, passwords
-from service.core import derivation, device_config, requests
+from service.core import derivation, device_config, preview, requests
 from service.core.names import check_provision_password
 from service.core.problems import InvalidInput, NotFound, NotPossible, raise_problems
 from service.core.requests import UNSET, Accepted, Changes, NamesakeUser, NewRequest, StoredRequest, Surroundings
@@ -328,10 +328,8 @@ def _as_shown(row: dict[str, Any]) -> dict[str, Any]:
         now=now,
     )
     configuration = device_config.from_document(json.loads(row["additional_device_configuration"]))
-    hidden = device_config.map_passwords(
-        configuration, lambda _component, _name, value: device_config.Value(type=value.type, clear="***")
-    )
-    row["additional_device_configuration"] = device_config.render_json(hidden)
+    row["additional_device_configuration"] = device_config.render_json(preview.hide(configuration))
+    row["applications"] = json.loads(row["applications"])
     run = {name.removeprefix("run_"): row.pop(name) for name in list(row) if name.startswith("run_")}
     run["confirm_by"] = row.pop("confirm_by")
     row["run"] = run if run["number"] is not None else None

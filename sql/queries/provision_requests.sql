@@ -84,7 +84,13 @@ SELECT client_id_taken, username_taken FROM names_taken($1, $2, $3);
 -- Requests of the visible accounts, with what people want to see of them; NULL leaves a filter out.
 SELECT q.id, q.account_id, a.name AS account, q.client_id, u.name AS provision_username,
     q.activation_key_sha256 IS NOT NULL AS activation_key, q.provision_endpoint, q.activates_on, q.expires_on, q.reserve_user,
-    q.device_connection_coupling, q.additional_device_configuration, q.maximum_attempts, q.attempts, q.enabled, q.state,
+    q.device_connection_coupling, q.additional_device_configuration,
+    coalesce((
+        SELECT json_agg(json_build_object(
+            'name', p.name, 'version', p.application_version, 'url', p.url, 'sha256', p.sha256, 'size', p.size
+        ) ORDER BY p.position) FROM provision_applications p WHERE p.request_id = q.id
+    ), '[]') AS applications,
+    q.maximum_attempts, q.attempts, q.enabled, q.state,
     q.created_at, q.created_by, q.modified_at, q.modified_by, clock_timestamp() AS now,
     r.number AS run_number, r.state AS run_state, r.wire AS run_wire, r.username AS run_username,
     r.created_at AS run_created_at, r.ended_at AS run_ended_at, r.failure AS run_failure,

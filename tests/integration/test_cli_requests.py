@@ -55,6 +55,7 @@ async def test_create_with_the_pages_defaults(command: Program, database: Databa
         "reserve_user": True,
         "device_connection_coupling": "INHERITED",
         "additional_device_configuration": {},
+        "applications": [],
         "maximum_attempts": 5,
         "attempts": 0,
         "enabled": True,

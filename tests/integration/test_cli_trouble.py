@@ -39,6 +39,7 @@ ARGUMENTS: Mapping[tuple[str, str], Sequence[str]] = {
     ("request", "create"): ("gw-1", "--username", "factory-gw-1"),
     ("request", "change"): ("gw-1", "--reserve-user"),
     ("request", "list"): (),
+    ("request", "preview"): ("gw-1", "--diff", "gw-1"),
     ("request", "show"): ("gw-1",),
     ("request", "enable"): ("gw-1",),
     ("request", "disable"): ("gw-1",),

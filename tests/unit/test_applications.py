@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from service.core.applications import check_applications
+from service.core.applications import check_applications, parse
 
 GOOD = {"name": "heater", "version": "1.2.0", "url": "https://files.example/heater.dp", "sha256": "ab" * 32, "size": 1}
 
@@ -55,3 +56,32 @@ def test_there_are_at_most_nine() -> None:
     many = [{**GOOD, "name": f"application-{number}"} for number in range(10)]
     assert rules(*many[:9]) == []
     assert rules(*many) == ["too_many"]
+
+
+def test_how_many_there_may_be_is_a_setting() -> None:
+    assert [problem.rule for problem in check_applications([GOOD], 0)] == ["too_many"]
+    many = [{**GOOD, "name": f"application-{number}"} for number in range(10)]
+    assert list(check_applications(many, 10)) == []
+
+
+def test_a_list_is_read_as_it_is() -> None:
+    assert parse(json.dumps([GOOD, {**GOOD, "size": "x"}]).encode()) == ([GOOD, {**GOOD, "size": "x"}], [])
+    assert parse(b"\xef\xbb\xbf []") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("data", "broken"),
+    [
+        (b"", ["not_a_list"]),
+        (b"{}", ["not_a_list"]),
+        (b'{"name":1}', ["not_a_list"]),
+        (b"[" * 100_000, ["not_a_list"]),
+        (b"[" + b"9" * 5_000 + b"]", ["not_a_list"]),
+        (b"\xff", ["unreadable"]),
+        (b"[1, [], null, {}]", ["fields", "fields", "fields"]),
+        (b'[{"name": "a", "name": "a"}, {"size": 1, "size": 2}]', ["duplicate_field", "duplicate_field"]),
+    ],
+)
+def test_what_is_no_list_of_applications_is_said(data: bytes, broken: list[str]) -> None:
+    problems = parse(data)[1]
+    assert [(problem.field, problem.rule) for problem in problems] == [("applications", rule) for rule in broken]
