@@ -96,6 +96,8 @@ class Admission:
     slow_hash_burst: float = 2.0
     # A question that takes longer is answered 503: the broker stands still while it waits.
     patience: float = 1.5
+    # Clients answer only those who ask as `~{client id}` (PROVISION_NARROW_REPLY).
+    narrow_reply: bool = False
     refusals: Refusals = field(default_factory=Refusals)
     seen: set[tuple[int, str]] = field(default_factory=set)
     brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
@@ -160,7 +162,7 @@ class Admission:
             facts = await self.store.facts(*client)
             stored = facts.user.secret_sha256 if facts.user else None
             matches = keys.matches(stored, keys.USER, question.password)
-            decision = decide_presence(facts, question.username, question.client_id)
+            decision = self._decide(facts, question.username, question.client_id)
             if not matches:
                 decision = None  # says nothing about whoever is connected under this name
                 return _not_this_secret(facts, stored)
@@ -186,7 +188,7 @@ class Admission:
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = decide_presence(facts, question.username, question.client_id)
+            decision = self._decide(facts, question.username, question.client_id)
             known = remembered is not None and facts.user is not None and facts.user.version == remembered
             if known and decision:
                 return ALLOWED
@@ -236,6 +238,9 @@ class Admission:
         self._note_seen(decision, question.client_id)
         return ALLOWED
 
+    def _decide(self, facts: Facts, username: str, client_id: str) -> Present | Denied:
+        return decide_presence(facts, username, client_id, narrow_reply=self.narrow_reply)
+
     async def _presence(self, client: Client) -> Present | Denied:
         """From memory while the feed is heard, else from the database. Raises Unavailable."""
         _, username, client_id = client
@@ -251,7 +256,7 @@ class Admission:
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = decide_presence(facts, username, client_id)
+            decision = self._decide(facts, username, client_id)
             return decision
         finally:
             self.grants.end_load(load, decision, keep_denied=True)
