@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import asyncpg
 import pytest
 
 from service.core.problems import InvalidInput
@@ -156,6 +157,24 @@ async def test_reopening_takes_the_client_id_s_rights(scene: Scene) -> None:
     await moves.reopen_request(scene.admin, "acme", "gw-1")
     assert await may_publish(scene, "ann", "gw-1") == "provisioning_mandatory"
     assert (await scene.login(device)).reason == "unknown_user"
+
+
+async def test_a_request_that_is_no_longer_completed_is_noted(scene: Scene) -> None:
+    """Whichever statement does it, and not where a request is completed: nobody's rights shrink then."""
+    await scene.provision()
+    await scene.gate.follow()
+    superuser = await asyncpg.connect(scene.database.url().reveal())
+    try:
+        transaction = superuser.transaction()
+        await transaction.start()
+        noted = "SELECT kind, key FROM changes WHERE xid = pg_current_xact_id()"
+        for state, changes in (("OPEN", [("client", "gw-1")]), ("RUNNING", []), ("PROVISIONED", [])):
+            await superuser.execute("DELETE FROM changes")
+            await superuser.execute("UPDATE provision_requests SET state = $1", state)
+            assert [tuple(row) for row in await superuser.fetch(noted)] == changes
+        await transaction.rollback()
+    finally:
+        await superuser.close()
 
 
 async def test_broker_change(scene: Scene, database: Database) -> None:

@@ -209,6 +209,30 @@ async def test_a_run_that_begins_meanwhile_wins(scene: Scene) -> None:
     assert await scene.login(device)
 
 
+async def test_changes_and_logins_at_once(scene: Scene) -> None:
+    """A login that decided on what has changed is told to come again; nobody waits for ever, nothing is half done."""
+    device = await scene.provision(reserve_user=False, device_connection_coupling="LOOSE")
+    password = await person(scene)
+    seen: set[str] = set()
+    for number in range(12):
+        reserved = (None, "ann", device.username)[number % 3]
+        changes = ConnectionChanges(reserved_user=reserved, allow_user_change=True)
+        *verdicts, _ = await asyncio.gather(
+            scene.login(device),
+            scene.gate.connect(ACCOUNT, "ann", password, "gw-1"),
+            scene.login(device),
+            connections.change_connection(scene.admin, "acme", "gw-1", changes),
+        )
+        seen |= {verdict.reason for verdict in verdicts}
+        left_out = "ann" if reserved == device.username else device.username
+        assert await may_publish(scene, left_out) == (
+            "yes" if reserved is None else "connection_reserved_for_another_user"
+        )
+    known = {"", "changed_meanwhile", "database_unavailable", "connection_reserved_for_another_user"}
+    assert seen <= known
+    assert "" in seen
+
+
 async def test_connection_delete(scene: Scene, database: Database) -> None:
     device = await scene.provision()
     running = await scene.run("gw-2")
