@@ -52,6 +52,12 @@ def _number(lowest: float, highest: float) -> Callable[[str], float]:
     return parse
 
 
+def _switch(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
 def _database_url(text: str) -> Secret:
     if not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must be a postgresql:// URL")
@@ -142,6 +148,12 @@ class HooksSettings(Settings):
         default=4.0,
     )
     slow_hash_burst: float = setting("how many of them may be saved up", parse=_number(1, 1e6), default=2.0)
+    narrow_reply: bool = setting(
+        "true: on account brokers a client may answer (REPLY) only those who ask as `~` and its client id; "
+        "false: everybody, as in Kapua",
+        parse=_switch,
+        default=False,
+    )
     hashing_threads: int = setting("threads that hash", parse=_integer(1, 64), default=2)
     grants_memory: int = setting("clients whose grants are remembered", parse=_integer(1, 10_000_000), default=100_000)
     passwords_memory: int = setting(

@@ -215,10 +215,16 @@ CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id te
         ) END,
         'account', CASE WHEN a.id IS NOT NULL THEN jsonb_build_object(
             'id', a.id, 'name', a.name, 'enabled', a.enabled, 'coupling', a.device_connection_coupling, 'version', a.version,
+            'mandatory_provisioning', a.mandatory_provisioning,
             'served', EXISTS (SELECT FROM broker_accounts s WHERE s.broker_id = b.id AND s.account_id = a.id)
         ) END,
         -- The request that this credential and this client id match (provision brokers).
         'request', CASE WHEN q.id IS NOT NULL THEN jsonb_build_object('id', q.id, 'enabled', q.enabled) END,
+        -- Whether a request of the account was completed for this client id (asked where provisioning is mandatory).
+        'provisioned', EXISTS (
+            SELECT FROM provision_requests p
+            WHERE p.account_id = u.account_id AND p.client_id = p_client_id AND p.state = 'PROVISIONED'
+        ),
         -- The live run that generated this user, until its first login.
         'run', CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
             'id', r.id, 'version', r.version, 'past_deadline', past_deadline(r.confirm_by, r.outage),
@@ -537,7 +543,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0008_isolation' $$;
+    AS $$ SELECT '0009_registry' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -549,6 +555,7 @@ CREATE TABLE public.accounts (
     device_connection_coupling text DEFAULT 'STRICT'::text NOT NULL,
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    mandatory_provisioning boolean DEFAULT false NOT NULL,
     CONSTRAINT accounts_coupling_known CHECK ((device_connection_coupling = ANY (ARRAY['LOOSE'::text, 'STRICT'::text]))),
     CONSTRAINT accounts_kind_known CHECK ((kind = ANY (ARRAY['account'::text, 'provision'::text]))),
     CONSTRAINT accounts_name_rule CHECK ((name ~ '^[A-Za-z0-9_-]{3,255}$'::text))
@@ -1145,9 +1152,9 @@ CREATE INDEX users_bcrypt_cost ON public.users USING btree (substr(password_bcry
 
 CREATE UNIQUE INDEX users_name_unique ON public.users USING btree (lower((name COLLATE "C")));
 
-CREATE TRIGGER accounts_change AFTER DELETE OR UPDATE OF enabled, device_connection_coupling ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.note_change('account', 'id');
+CREATE TRIGGER accounts_change AFTER DELETE OR UPDATE OF enabled, device_connection_coupling, mandatory_provisioning ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.note_change('account', 'id');
 
-CREATE TRIGGER accounts_version BEFORE UPDATE OF enabled, device_connection_coupling ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.next_version();
+CREATE TRIGGER accounts_version BEFORE UPDATE OF enabled, device_connection_coupling, mandatory_provisioning ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
 CREATE TRIGGER broker_accounts_change AFTER DELETE ON public.broker_accounts FOR EACH ROW EXECUTE FUNCTION public.note_change('account', 'account_id');
 
@@ -1178,6 +1185,8 @@ CREATE TRIGGER provision_requests_change AFTER DELETE OR UPDATE OF enabled, user
 CREATE TRIGGER provision_requests_client_id BEFORE INSERT OR UPDATE OF client_id, account_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.keep_client_id_in_one_account();
 
 CREATE TRIGGER provision_requests_moves BEFORE UPDATE ON public.provision_requests FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.allow_request_move();
+
+CREATE TRIGGER provision_requests_reopened AFTER UPDATE OF state ON public.provision_requests FOR EACH ROW WHEN (((old.state = 'PROVISIONED'::text) AND (new.state <> 'PROVISIONED'::text))) EXECUTE FUNCTION public.note_change('client', 'client_id');
 
 CREATE TRIGGER provision_requests_user_kind BEFORE INSERT OR UPDATE OF user_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.require_provision_user();
 

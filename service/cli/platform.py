@@ -7,7 +7,7 @@ import click
 from service.cli import output, secret
 from service.cli.context import confirm, json_option, run, yes_option
 from service.core import names
-from service.operations import accounts, recovery, users
+from service.operations import accounts, brokers, recovery, users
 
 
 @click.group()
@@ -45,8 +45,50 @@ def list_accounts(as_json: bool) -> None:
     if as_json:
         output.print_json(rows)
     else:
-        columns = ["name", "kind", "enabled", "device_connection_coupling", "brokers", "created_at"]
+        columns = ["name", "kind", "enabled", "device_connection_coupling", "mandatory_provisioning", "brokers"]
         output.print_table(rows, columns, empty="no accounts")
+
+
+@account.command("show")
+@click.argument("name")
+@json_option
+def show_account(name: str, as_json: bool) -> None:
+    """One account, its settings and what it has."""
+    row = run(lambda admin: accounts.show_account(admin, name), as_json=as_json)
+    if as_json:
+        output.print_json(row)
+    else:
+        output.print_record(row)
+
+
+@account.command("change")
+@click.argument("name")
+@click.option(
+    "--coupling", type=click.Choice(["LOOSE", "STRICT"]), help="What INHERITED means for its device connections."
+)
+@click.option(
+    "--mandatory-provisioning/--no-mandatory-provisioning",
+    "mandatory",
+    default=None,
+    help="Without a completed provision request, no device.",
+)
+@json_option
+def change_account(name: str, coupling: str | None, mandatory: bool | None, as_json: bool) -> None:
+    """Change an account's settings, at once also for whoever is connected."""
+    if coupling is None and mandatory is None:
+        raise click.UsageError("name what to change: --coupling, --mandatory-provisioning")
+    notices = run(
+        lambda admin: accounts.change_account(admin, name, coupling=coupling, mandatory_provisioning=mandatory),
+        as_json=as_json,
+    )
+    wanted = {"device_connection_coupling": coupling, "mandatory_provisioning": mandatory}
+    changed = {field: value for field, value in wanted.items() if value is not None}
+    if not as_json:
+        for notice in notices:
+            output.notice(notice)
+    output.say(
+        f"account {name}: {output.words(changed)}", {"name": name, **changed, "notices": notices}, as_json=as_json
+    )
 
 
 @account.command("disable")
@@ -115,6 +157,32 @@ def serve(name: str, account_name: str, as_json: bool) -> None:
     run(lambda admin: accounts.serve_account(admin, name, account_name), as_json=as_json)
     text = f"broker {name} serves account {account_name}"
     output.say(text, {"name": name, "account": account_name}, as_json=as_json)
+
+
+@broker.command("unserve")
+@click.argument("name")
+@click.argument("account_name", metavar="ACCOUNT")
+@yes_option
+@json_option
+def unserve(name: str, account_name: str, yes: bool, as_json: bool) -> None:
+    """Let an account broker serve an account no more, at once also whoever is connected."""
+    confirm(f"Keep the clients of {account_name} off {name}?", yes=yes)
+    run(lambda admin: brokers.unserve_account(admin, name, account_name), as_json=as_json)
+    text = f"broker {name} does not serve account {account_name} any more"
+    output.say(text, {"name": name, "account": account_name, "serves": False}, as_json=as_json)
+
+
+@broker.command("change")
+@click.argument("name")
+@click.option(
+    "--endpoint", "urls", multiple=True, required=True, metavar="URL", help="Where devices reach it; instead of all."
+)
+@json_option
+def change_broker(name: str, urls: tuple[str, ...], as_json: bool) -> None:
+    """Give a broker these endpoints, and no others."""
+    removed = run(lambda admin: brokers.change_endpoints(admin, name, urls), as_json=as_json)
+    document = {"name": name, "endpoints": list(dict.fromkeys(urls)), "removed": removed}
+    output.say(f"broker {name} has the endpoints {', '.join(document['endpoints'])}", document, as_json=as_json)
 
 
 @broker.command("rotate")

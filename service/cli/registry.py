@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from service.cli import output, secret
+from service.cli.connections import connection, delete_connection, delete_device
 from service.cli.context import account_option, confirm, json_option, needed, run, yes_option
 from service.cli.device_run import device_run
 from service.core.problems import NotFound
@@ -116,17 +117,20 @@ def device() -> None:
     """The device registry, and the simulated device."""
 
 
-device.add_command(device_run)
+for command in (device_run, connection, delete_connection, delete_device):
+    device.add_command(command)
 
 _COLUMNS = ["account", "client_id", "enabled", "status", "last_login_at"]
 
 
 @device.command("list")
 @account_option
+@click.option("--status", type=click.Choice(devices.STATUSES), help="Only those whose connection is so.")
+@click.option("--text", help="Only those with this text in client id, display name or username.")
 @json_option
-def list_devices(account: str | None, as_json: bool) -> None:
+def list_devices(account: str | None, status: str | None, text: str | None, as_json: bool) -> None:
     """Devices of one account, or of all."""
-    rows = run(lambda admin: devices.list_devices(admin, account), as_json=as_json)
+    rows = run(lambda admin: devices.list_devices(admin, account, status=status, text=text), as_json=as_json)
     if as_json:
         output.print_json(rows)
     else:

@@ -51,6 +51,7 @@ class Account:
     enabled: bool
     coupling: str
     served: bool
+    mandatory_provisioning: bool
     version: int
 
 
@@ -85,6 +86,8 @@ class Facts:
     account: Account | None
     # Provision brokers: whether a request matches credential and client id, and is enabled.
     request_enabled: bool | None
+    # Account brokers: whether a request of the account was completed for this client id.
+    provisioned: bool
     run: Run | None
     device: Device | None
     connection: Connection | None
@@ -100,6 +103,7 @@ class Facts:
             user=User.from_document(row["user"]) if row["user"] else None,
             account=Account(**row["account"]) if row["account"] else None,
             request_enabled=row["request"]["enabled"] if row["request"] else None,
+            provisioned=row["provisioned"],
             run=Run(**row["run"]) if row["run"] else None,
             device=Device(**row["device"]) if row["device"] else None,
             connection=Connection(**row["connection"]) if row["connection"] else None,
@@ -159,8 +163,12 @@ def refuse_session(broker_role: str, username: str, clean: bool | None) -> Denie
     return None
 
 
-def decide_presence(facts: Facts, username: str, client_id: str) -> Present | Denied:
-    """Whether this user may be at this broker under this client id, and with which grants."""
+def decide_presence(facts: Facts, username: str, client_id: str, *, narrow_reply: bool = False) -> Present | Denied:
+    """
+    Whether this user may be at this broker under this client id, and with which grants.
+
+    `narrow_reply` is the setting: see `account_grants`.
+    """
     user = facts.user
     if facts.broker_role not in ("provision", "account"):
         return Denied(reason="unknown_broker")
@@ -174,7 +182,7 @@ def decide_presence(facts: Facts, username: str, client_id: str) -> Present | De
         return Denied(reason="account_disabled")
     if facts.broker_role == "provision":
         return _decide_on_provision_broker(facts, user, client_id)
-    return _decide_on_account_broker(facts, user, facts.account, client_id)
+    return _decide_on_account_broker(facts, user, facts.account, client_id, narrow_reply)
 
 
 def _decide_service(broker_role: str, username: str, client_id: str) -> Present | Denied:
@@ -200,7 +208,9 @@ def _decide_on_provision_broker(facts: Facts, user: User, client_id: str) -> Pre
     return Present(grants=provision_grants(client_id), account_id=facts.account.id)
 
 
-def _decide_on_account_broker(facts: Facts, user: User, account: Account, client_id: str) -> Present | Denied:
+def _decide_on_account_broker(
+    facts: Facts, user: User, account: Account, client_id: str, narrow_reply: bool
+) -> Present | Denied:
     if user.kind not in ("device", "person"):
         return Denied(reason="wrong_broker")
     if not account.served:
@@ -213,8 +223,10 @@ def _decide_on_account_broker(facts: Facts, user: User, account: Account, client
         return Denied(reason="device_disabled")
     if user.kind == "device" and not user.confirmed:
         refused = _refuse_first_login(facts.run, client_id)
-        if refused is not None:
-            return refused
+    else:
+        refused = _refuse_unprovisioned(facts, user, account)
+    if refused is not None:
+        return refused
     coupled = decide_coupling(
         user_id=user.id,
         connection=facts.connection,
@@ -224,10 +236,23 @@ def _decide_on_account_broker(facts: Facts, user: User, account: Account, client
     if isinstance(coupled, Denied):
         return coupled
     return Present(
-        grants=account_grants(account.name, client_id, user.permissions),
+        grants=account_grants(account.name, client_id, user.permissions, narrow_reply=narrow_reply),
         account_id=account.id,
         changes=coupled.changes or facts.run is not None,
     )
+
+
+# Who holds one of these works on other people's devices and is none: no request is completed for such a client id.
+STAFF = frozenset({"device:manage", "data:manage", "data:view"})
+
+
+def _refuse_unprovisioned(facts: Facts, user: User, account: Account) -> Denied | None:
+    """Mandatory provisioning: "without a completed request, no device". A first login is what completes one."""
+    if not account.mandatory_provisioning or facts.provisioned:
+        return None
+    if user.kind == "person" and not STAFF.isdisjoint(user.permissions):
+        return None
+    return Denied(reason="provisioning_mandatory")
 
 
 def _refuse_first_login(run: Run | None, client_id: str) -> Denied | None:

@@ -74,10 +74,15 @@ def provision_grants(client_id: str) -> tuple[Grant, ...]:
     )
 
 
-def account_grants(account: str, client_id: str, permissions: Iterable[str]) -> tuple[Grant, ...]:
+def account_grants(
+    account: str, client_id: str, permissions: Iterable[str], *, narrow_reply: bool = False
+) -> tuple[Grant, ...]:
     """
     A device or a person on an account broker, by Kapua's permission table
-    (eclipse-kapua/kapua: AclCreator.java; everyware.md section 4). Without `broker:connect` nothing.
+    (eclipse-kapua/kapua: AclCreator.java). Without `broker:connect` nothing.
+
+    Kapua lets everybody answer everybody. `narrow_reply`: only those who ask as `~{client_id}`, a name that no client
+    can have, so that nobody forges the answer of another client.
     """
     held = frozenset(permissions)
     if "broker:connect" not in held:
@@ -91,8 +96,9 @@ def account_grants(account: str, client_id: str, permissions: Iterable[str]) -> 
         grants += [Grant(data_all, READ_AND_SUBSCRIBE), Grant(data_own, WRITE)]
     else:
         grants.append(Grant(data_own, READ_AND_WRITE))
+    requester = f"~{client_id}" if narrow_reply else "+"
     grants += [
-        Grant(f"$EDC/{account}/+/+/REPLY/#", WRITE),
+        Grant(f"$EDC/{account}/{requester}/+/REPLY/#", WRITE),
         Grant(f"$EDC/{account}/+/+/NOTIFY/{client_id}/#", WRITE),
     ]
     return tuple(grants)

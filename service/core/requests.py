@@ -207,12 +207,10 @@ def check_window(activates_on: datetime.datetime, expires_on: datetime.datetime 
         yield Problem(field="expires_on", rule="expires_before_activates", text="must follow the date it activates on")
 
 
-def check_coupling(coupling: str) -> Iterator[Problem]:
+def check_coupling(coupling: str, field: str = "device_connection_coupling") -> Iterator[Problem]:
     """One of the three modes."""
     if coupling not in COUPLINGS:
-        yield Problem(
-            field="device_connection_coupling", rule="coupling", text=f"must be one of {', '.join(COUPLINGS)}"
-        )
+        yield Problem(field=field, rule="coupling", text=f"must be one of {', '.join(COUPLINGS)}")
 
 
 def check_maximum_attempts(maximum: int) -> Iterator[Problem]:

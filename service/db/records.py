@@ -137,3 +137,4 @@ class Account(Record):
     kind: str
     enabled: bool
     device_connection_coupling: str
+    mandatory_provisioning: bool

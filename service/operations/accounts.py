@@ -31,10 +31,9 @@ async def create_account(
     problems = list(names.check_username(name, "name"))
     if name.lower() == admin.provision_account.lower():
         problems.append(Problem(field="name", rule="reserved", text="is the provision account's name"))
-    if coupling not in ("LOOSE", "STRICT"):
-        problems.append(Problem(field="coupling", rule="coupling", text="must be LOOSE or STRICT"))
+    problems += _check_coupling(coupling)
     async with admin.platform_transaction() as connection:
-        chosen = [await _find_broker(connection, broker, problems) for broker in brokers]
+        chosen = [await _find_account_broker(connection, broker, problems) for broker in brokers]
         raise_problems(problems)
         serving = [broker for broker in chosen if broker is not None] or await _only_account_broker(connection)
         account_id = await connection.fetchval(_ACCOUNTS["insert"], name, coupling)
@@ -45,7 +44,7 @@ async def create_account(
     return served_by
 
 
-async def _find_broker(connection: Connection, name: str, problems: list[Problem]) -> Broker | None:
+async def _find_account_broker(connection: Connection, name: str, problems: list[Problem]) -> Broker | None:
     row = await connection.fetchrow(_BROKERS["find"], name)
     if row is None or row["role"] != "account":
         problems.append(Problem(field="broker", rule="not_found", text=f"there is no account broker {name!r}"))
@@ -70,6 +69,45 @@ async def set_account_enabled(admin: Administration, name: str, *, enabled: bool
         await connection.execute(_ACCOUNTS["set_enabled"], account.id, enabled)
         kind = "account_enabled" if enabled else "account_disabled"
         await events.append(connection, admin.author, kind, account_id=account.id)
+
+
+async def change_account(
+    admin: Administration, name: str, *, coupling: str | None = None, mandatory_provisioning: bool | None = None
+) -> list[str]:
+    """
+    Change what INHERITED means, or whether provisioning is mandatory; None leaves it. Raises InvalidInput.
+
+    Whoever is connected and may not be any more loses every right at once. Returns notices for whoever did it.
+    """
+    async with admin.platform_transaction() as connection:
+        account = await find_account(connection, name)
+        raise_problems(_check_coupling(coupling) if coupling is not None else [])
+        wanted = {"device_connection_coupling": coupling, "mandatory_provisioning": mandatory_provisioning}
+        changed: dict[str, Any] = {
+            field: value for field, value in wanted.items() if value is not None and value != getattr(account, field)
+        }
+        if changed:
+            await connection.execute(_ACCOUNTS["change"], account.id, coupling, mandatory_provisioning)
+            await events.append(connection, admin.author, "account_changed", account_id=account.id, **changed)
+        left_out = await connection.fetchval(_ACCOUNTS["unprovisioned_devices"], account.id)
+    if not changed.get("mandatory_provisioning") or not left_out:
+        return []
+    return [f"mandatory_provisioning: {left_out} device(s) have no completed provision request and are kept out now"]
+
+
+def _check_coupling(coupling: str) -> list[Problem]:
+    if coupling in ("LOOSE", "STRICT"):
+        return []
+    return [Problem(field="coupling", rule="coupling", text="must be LOOSE or STRICT")]
+
+
+async def show_account(admin: Administration, name: str) -> dict[str, Any]:
+    """One account with what it has. Raises NotFound."""
+    async with admin.platform_transaction() as connection:
+        account = await find_account(connection, name)
+        row = next(row for row in await connection.fetch(_ACCOUNTS["list"]) if row["id"] == account.id)
+        counts = await connection.fetchrow(_ACCOUNTS["counts"], account.id)
+    return {**_without_id(row), **dict(counts or {})}
 
 
 async def list_accounts(admin: Administration) -> list[dict[str, Any]]:
@@ -128,7 +166,7 @@ async def serve_account(admin: Administration, broker_name: str, account_name: s
     """An account broker serves one more account."""
     async with admin.platform_transaction() as connection:
         problems: list[Problem] = []
-        broker = await _find_broker(connection, broker_name, problems)
+        broker = await _find_account_broker(connection, broker_name, problems)
         raise_problems(problems)
         assert broker is not None
         account = await find_account(connection, account_name)
@@ -140,7 +178,7 @@ async def begin_rotation(admin: Administration, name: str) -> str:
     """A new secret for a broker, shown this once; the old one stays good until the rotation is finished."""
     secret = keys.new_secret()
     async with admin.platform_transaction() as connection:
-        broker = await _any_broker(connection, name)
+        broker = await find_broker(connection, name)
         hashed = keys.secret_hash(keys.BROKER, secret)
         if await connection.fetchval(_BROKERS["begin_rotation"], broker.id, hashed) is None:
             raise NotPossible("broker", "rotating", "a rotation is open already; finish it first")
@@ -151,13 +189,14 @@ async def begin_rotation(admin: Administration, name: str) -> str:
 async def finish_rotation(admin: Administration, name: str) -> None:
     """The broker's old secret is good no more."""
     async with admin.platform_transaction() as connection:
-        broker = await _any_broker(connection, name)
+        broker = await find_broker(connection, name)
         if await connection.fetchval(_BROKERS["finish_rotation"], broker.id) is None:
             raise NotPossible("broker", "not_rotating", "no rotation is open")
         await events.append(connection, admin.author, "broker_rotation_finished", broker=broker.name)
 
 
-async def _any_broker(connection: Connection, name: str) -> Broker:
+async def find_broker(connection: Connection, name: str) -> Broker:
+    """A broker of either role by name. Raises NotFound."""
     row = await connection.fetchrow(_BROKERS["find"], name)
     if row is None:
         raise NotFound("broker", f"there is no broker {name!r}")

@@ -31,6 +31,12 @@ CONSTRAINTS: dict[str, Problem] = {
         ("client_id_belongs_to_one_account", "client_id", "client_id_taken", "is already in use"),
         ("provision_requests_client_id_unique", "client_id", "client_id_taken", "is already in use"),
         ("users_name_unique", "username", "username_taken", "is already used"),
+        (
+            "device_connections_reserved_user_unique",
+            "reserved_user",
+            "reserved_already",
+            "is reserved for another connection",
+        ),
         ("accounts_name_unique", "name", "name_taken", "is already used"),
         ("brokers_name_unique", "name", "name_taken", "is already used"),
         ("owned_by_an_account", "account", "provision_account", "the provision account owns nothing"),

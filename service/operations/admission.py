@@ -102,6 +102,8 @@ class Admission:
     slow_hash_burst: float = 2.0
     # A question that takes longer is answered 503: the broker stands still while it waits.
     patience: float = 1.5
+    # Clients answer only those who ask as `~{client id}` (PROVISION_NARROW_REPLY).
+    narrow_reply: bool = False
     refusals: Refusals = field(default_factory=Refusals)
     # (account id, client id): the broker that it logged in at, or None for another sign of life.
     seen: dict[tuple[int, str], str | None] = field(default_factory=dict)
@@ -171,7 +173,7 @@ class Admission:
             facts = await self.store.facts(*client)
             stored = facts.user.secret_sha256 if facts.user else None
             matches = keys.matches(stored, keys.USER, question.password)
-            decision = decide_presence(facts, question.username, question.client_id)
+            decision = self._decide(facts, question.username, question.client_id)
             if not matches:
                 decision = None  # says nothing about whoever is connected under this name
                 return _not_this_secret(facts, stored)
@@ -197,7 +199,7 @@ class Admission:
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = decide_presence(facts, question.username, question.client_id)
+            decision = self._decide(facts, question.username, question.client_id)
             known = remembered is not None and facts.user is not None and facts.user.version == remembered
             if known and decision:
                 return ALLOWED
@@ -254,6 +256,9 @@ class Admission:
         async with asyncio.timeout(self.patience):
             return await self._presence(client)
 
+    def _decide(self, facts: Facts, username: str, client_id: str) -> Present | Denied:
+        return decide_presence(facts, username, client_id, narrow_reply=self.narrow_reply)
+
     async def _presence(self, client: Client) -> Present | Denied:
         """From memory while the feed is heard, else from the database. Raises Unavailable."""
         _, username, client_id = client
@@ -269,7 +274,7 @@ class Admission:
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = decide_presence(facts, username, client_id)
+            decision = self._decide(facts, username, client_id)
             return decision
         finally:
             self.grants.end_load(load, decision, keep_denied=True)

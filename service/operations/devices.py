@@ -12,17 +12,31 @@ from service.operations.administration import Administration
 _DEVICES = queries.load("devices")
 
 
+# What a device's connection may be; NEVER: it never logged in.
+STATUSES = ("CONNECTED", "DISCONNECTED", "MISSING", "NEVER")
+
+
 async def list_devices(
-    admin: Administration, account_name: str | None, client_id: str | None = None
+    admin: Administration,
+    account_name: str | None,
+    client_id: str | None = None,
+    *,
+    status: str | None = None,
+    text: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Devices with their connections: of one account, or of all."""
+    """
+    Devices with their connections: of one account, or of all.
+
+    `status` is one of STATUSES; `text` stands anywhere in client id, display name or username, in whatever case.
+    """
+    filters = (client_id, status, text)
     if account_name is None:
         async with admin.platform_transaction() as connection:
-            rows = await connection.fetch(_DEVICES["list"], None, client_id)
+            rows = await connection.fetch(_DEVICES["list"], None, *filters)
     else:
         account = await admin.account(account_name)
         async with admin.account_transaction(account.id) as connection:
-            rows = await connection.fetch(_DEVICES["list"], account.id, client_id)
+            rows = await connection.fetch(_DEVICES["list"], account.id, *filters)
     return [{name: value for name, value in dict(row).items() if name != "id"} for row in rows]
 
 

@@ -263,6 +263,7 @@ class HooksProcess:
             client_id_length=settings.client_id_length,
             slow_hash_rate=settings.slow_hash_rate,
             slow_hash_burst=settings.slow_hash_burst,
+            narrow_reply=settings.narrow_reply,
         )
 
     async def _follow_brokers(self, admission: Admission) -> None:

@@ -36,3 +36,30 @@ UPDATE brokers SET previous_secret_sha256 = NULL WHERE id = $1 AND previous_secr
 SELECT e.url, b.id AS broker_id
 FROM broker_accounts s JOIN brokers b ON b.id = s.broker_id, unnest(b.endpoints) AS e (url)
 WHERE s.account_id = $1 AND b.role = 'account';
+
+-- name: lock
+-- Two changes of one broker take turns.
+SELECT id FROM brokers WHERE id = $1 FOR UPDATE;
+
+-- name: endpoints
+-- As they are, after the lock.
+SELECT endpoints FROM brokers WHERE id = $1;
+
+-- name: set_endpoints
+-- The URLs under which devices reach it.
+UPDATE brokers SET endpoints = $2 WHERE id = $1;
+
+-- name: requests_using
+-- Who is still to be sent to one of these endpoints of the broker.
+SELECT provision_endpoint, array_agg(client_id ORDER BY client_id) AS client_ids
+FROM provision_requests
+WHERE broker_id = $1 AND provision_endpoint = ANY ($2::text[]) AND state IN ('OPEN', 'RUNNING')
+GROUP BY provision_endpoint ORDER BY provision_endpoint;
+
+-- name: requests_of_account
+-- The client ids of an account's requests, in any state, that point to the broker; NULL where there is none.
+SELECT array_agg(client_id ORDER BY client_id) FROM provision_requests WHERE broker_id = $1 AND account_id = $2;
+
+-- name: unserve
+-- The broker serves the account no more; no row: it did not.
+DELETE FROM broker_accounts WHERE broker_id = $1 AND account_id = $2 RETURNING account_id;

@@ -24,8 +24,10 @@ DELETE FROM devices WHERE id = $1;
 SELECT coalesce((SELECT enabled FROM devices WHERE account_id = $1 AND client_id = $2), true);
 
 -- name: list
--- Devices of the visible accounts with their connections.
-SELECT d.id, a.name AS account, d.client_id, d.enabled, d.created_at, c.status, c.last_login_at, c.last_seen_at, c.coupling,
+-- Devices of the visible accounts with their connections; NULL leaves a filter out, NEVER is no status yet.
+SELECT d.id, a.name AS account, d.client_id, d.display_name, d.enabled, d.created_at, c.status, c.last_login_at,
+    c.last_seen_at, c.coupling,
+    CASE c.coupling WHEN 'INHERITED' THEN a.device_connection_coupling ELSE c.coupling END AS coupling_in_effect,
     u.name AS username, r.name AS reserved_user, c.allow_user_change, b.name AS broker
 FROM devices d
 JOIN accounts a ON a.id = d.account_id
@@ -34,6 +36,8 @@ LEFT JOIN users u ON u.id = c.user_id
 LEFT JOIN users r ON r.id = c.reserved_user_id
 LEFT JOIN brokers b ON b.id = c.broker_id
 WHERE ($1::bigint IS NULL OR d.account_id = $1) AND ($2::text IS NULL OR d.client_id = $2)
+    AND ($3::text IS NULL OR coalesce(c.status, 'NEVER') = $3)
+    AND ($4::text IS NULL OR strpos(lower(concat_ws(' ', d.client_id, d.display_name, u.name)), lower($4)) > 0)
 ORDER BY a.name, d.client_id;
 
 -- name: set_enabled

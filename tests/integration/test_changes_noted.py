@@ -17,6 +17,7 @@ DEVICE = "client gw-1"
 NOTED = {
     "UPDATE accounts SET enabled = false WHERE name = 'acme'": "account",
     "UPDATE accounts SET device_connection_coupling = 'LOOSE' WHERE name = 'acme'": "account",
+    "UPDATE accounts SET mandatory_provisioning = true WHERE name = 'acme'": "account",
     "DELETE FROM accounts WHERE name = 'idle'": "idle account",
     "INSERT INTO brokers (name, role, secret_sha256) VALUES ('newer', 'account', sha256('x'))": "broker newer",
     "UPDATE brokers SET secret_sha256 = sha256('x') WHERE name = 'account-broker'": "broker account-broker",

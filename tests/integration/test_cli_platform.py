@@ -36,14 +36,15 @@ async def test_account_create_and_list(admin: Administration, database: Database
         "kind": "account",
         "enabled": True,
         "device_connection_coupling": "LOOSE",
+        "mandatory_provisioning": False,
         "brokers": ["account-broker"],
     }
     assert (second["name"], second["brokers"]) == ("acme", [])
     shown = (await command.process("account", "list")).out.splitlines()
     assert shown[0].split("  ")[0] == "name"
     assert "device connection coupling" in shown[0]
-    assert shown[1].split()[:5] == ["Other-1", "account", "yes", "LOOSE", "account-broker"]
-    assert shown[2].split()[:5] == ["acme", "account", "yes", "STRICT", "-"]
+    assert shown[1].split() == ["Other-1", "account", "yes", "LOOSE", "no", "account-broker"]
+    assert shown[2].split() == ["acme", "account", "yes", "STRICT", "no", "-"]
 
 
 async def test_account_create_says_every_problem(admin: Administration, database: Database) -> None:

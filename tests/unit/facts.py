@@ -11,7 +11,9 @@ from service.core.coupling import Connection
 CLIENT_ID = "gw-1"
 USER_ID = 7
 
-ACCOUNT = Account(id=3, name="acme", enabled=True, coupling="STRICT", served=True, version=1)
+ACCOUNT = Account(
+    id=3, name="acme", enabled=True, coupling="STRICT", served=True, mandatory_provisioning=False, version=1
+)
 CONNECTION = Connection(
     id=5, version=1, coupling="INHERITED", user_id=USER_ID, reserved_user_id=USER_ID, allow_user_change=False
 )
@@ -45,6 +47,7 @@ NOTHING = Facts(
     user=None,
     account=None,
     request_enabled=None,
+    provisioned=False,
     run=None,
     device=None,
     connection=None,
@@ -61,9 +64,17 @@ FACTORY = dataclasses.replace(
 )
 # A provisioned device on its account's broker, and the same one at its first login.
 MANAGED = dataclasses.replace(
-    NOTHING, broker_role="account", user=DEVICE_USER, account=ACCOUNT, device=DEVICE, connection=CONNECTION
+    NOTHING,
+    broker_role="account",
+    user=DEVICE_USER,
+    account=ACCOUNT,
+    provisioned=True,
+    device=DEVICE,
+    connection=CONNECTION,
 )
-FIRST_LOGIN = dataclasses.replace(MANAGED, user=dataclasses.replace(DEVICE_USER, confirmed=False), run=RUN)
+FIRST_LOGIN = dataclasses.replace(
+    MANAGED, user=dataclasses.replace(DEVICE_USER, confirmed=False), provisioned=False, run=RUN
+)
 VISITOR = dataclasses.replace(NOTHING, broker_role="account", user=PERSON, account=ACCOUNT)
 RESPONDER = dataclasses.replace(NOTHING, broker_role="provision", user=SERVICE_USER)
 

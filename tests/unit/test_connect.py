@@ -109,6 +109,9 @@ DENIALS: list[tuple[str, Facts, dict[str, Any]]] = [
     ("client_id_of_another_run", FIRST_LOGIN, {"run__client_id": "GW-1"}),
     ("request_disabled", FIRST_LOGIN, {"run__request_enabled": False}),
     ("past_deadline", FIRST_LOGIN, {"run__past_deadline": True}),
+    # Mandatory provisioning.
+    ("provisioning_mandatory", MANAGED, {"account__mandatory_provisioning": True, "provisioned": False}),
+    ("provisioning_mandatory", VISITOR, {"account__mandatory_provisioning": True}),
     # Coupling (all of it: test_coupling.py).
     ("connection_reserved_for_another_user", MANAGED, {"connection__reserved_user_id": 99}),
     ("connection_reserved_for_another_user", FIRST_LOGIN, {"connection__reserved_user_id": 99}),
@@ -188,6 +191,33 @@ def test_the_deadline_and_the_request_count_until_the_first_login_only() -> None
 
 def test_a_person_needs_no_run() -> None:
     assert decide_presence(spoilt(VISITOR, connection=CONNECTION), "some-user", CLIENT_ID)
+
+
+@pytest.mark.parametrize("permission", ["device:manage", "data:manage", "data:view"])
+def test_mandatory_provisioning_is_for_devices(permission: str) -> None:
+    """A person who works on other people's devices is none; a person's user with less may be anything."""
+    person = spoilt(
+        VISITOR,
+        account__mandatory_provisioning=True,
+        user__permissions=frozenset({"broker:connect", permission}),
+    )
+    assert decide_presence(person, "some-user", CLIENT_ID)
+    device = spoilt(person, user__kind="device", user__confirmed=True)
+    assert decide_presence(device, "some-user", CLIENT_ID) == Denied(reason="provisioning_mandatory")
+
+
+def test_mandatory_provisioning_lets_in_what_was_provisioned_and_its_first_login() -> None:
+    """A completed request is of the client id, whoever comes: coupling decides about that."""
+    for facts in (MANAGED, FIRST_LOGIN, spoilt(VISITOR, provisioned=True)):
+        assert decide_presence(spoilt(facts, account__mandatory_provisioning=True), "some-user", CLIENT_ID)
+    late = spoilt(FIRST_LOGIN, account__mandatory_provisioning=True, run__past_deadline=True)
+    assert decide_presence(late, "some-user", CLIENT_ID) == Denied(reason="past_deadline")
+
+
+def test_replies_are_narrowed_where_the_setting_says_so() -> None:
+    decision = decide_presence(MANAGED, "some-user", CLIENT_ID, narrow_reply=True)
+    assert isinstance(decision, Present)
+    assert decision.grants == account_grants("acme", CLIENT_ID, ["broker:connect"], narrow_reply=True) != DEVICE_GRANTS
 
 
 def test_an_account_may_be_loose() -> None:

@@ -148,8 +148,17 @@ def test_facts_are_read_from_the_database_s_document() -> None:
             "version": 2,
             "permissions": ["broker:connect", "data:view"],
         },
-        "account": {"id": 3, "name": "acme", "enabled": True, "coupling": "STRICT", "served": True, "version": 1},
+        "account": {
+            "id": 3,
+            "name": "acme",
+            "enabled": True,
+            "coupling": "STRICT",
+            "served": True,
+            "mandatory_provisioning": True,
+            "version": 1,
+        },
         "request": {"id": 9, "enabled": False},
+        "provisioned": True,
         "run": {
             "id": 6,
             "version": 4,
@@ -182,6 +191,9 @@ def test_facts_are_read_from_the_database_s_document() -> None:
         version=2,
     )
     assert facts.request_enabled is False
+    assert facts.provisioned is True
+    assert facts.account is not None
+    assert facts.account.mandatory_provisioning is True
     assert facts.run == Run(
         id=6, version=4, past_deadline=True, request_version=8, request_enabled=False, client_id="gw-1"
     )
@@ -197,6 +209,7 @@ def test_what_the_database_does_not_know_is_none() -> None:
     row = {
         **missing,
         "broker_role": None,
+        "provisioned": False,
         "highest_cost": None,
         "reserved_elsewhere": False,
         "client_id_of_another_account": None,

@@ -33,7 +33,8 @@ account_names = st.from_regex(names.USERNAME, fullmatch=True)
 def grants_of(row: dict[str, Any]) -> tuple[Grant, ...]:
     if row["broker"] == "provision":
         return provision_grants(row["client_id"])
-    return account_grants(row["account"], row["client_id"], row["permissions"])
+    narrow_reply = row.get("narrow_reply", False)
+    return account_grants(row["account"], row["client_id"], row["permissions"], narrow_reply=narrow_reply)
 
 
 def question_name(row: dict[str, Any]) -> str:
@@ -152,6 +153,18 @@ def test_a_device_has_nothing_of_another_but_what_it_answers(account: str, mine:
         assert bool(decide_acl(grants, access, f"$EDC/{account}/x/y/NOTIFY/{other}/z")) is (
             mine == "x" or (access is Access.WRITE and mine == other)
         )
+
+
+@given(account_names, client_ids, client_ids, st.sets(st.sampled_from(PERMISSIONS[2:])))
+def test_narrowed_replies_of_one_device_are_nobody_else_s(
+    account: str, mine: str, other: str, permissions: set[str]
+) -> None:
+    """Whoever asks as `~{client id}` hears that client alone; whoever asks in another name hears nobody."""
+    grants = account_grants(account, mine, {"broker:connect", *permissions}, narrow_reply=True)
+    for requester, own in ((f"~{other}", mine == other), (other, mine == other)):
+        assert bool(decide_acl(grants, Access.WRITE, f"$EDC/{account}/{requester}/CONF-V1/REPLY/1")) is own
+    wide = account_grants(account, mine, {"broker:connect", *permissions})
+    assert set(grants) - set(wide) == {Grant(f"$EDC/{account}/~{mine}/+/REPLY/#", frozenset({Access.WRITE}))}
 
 
 def test_our_own_clients_hold_what_they_need_and_the_takeover_nothing() -> None:

@@ -127,6 +127,19 @@ def test_keys_are_separate_by_purpose() -> None:
     }
 
 
+@pytest.mark.parametrize(("text", "expected"), [("true", True), ("false", False), ("", False), (None, False)])
+def test_a_switch(text: str | None, expected: bool) -> None:
+    given = {} if text is None else {"PROVISION_NARROW_REPLY": text}
+    assert HooksSettings.from_env({**HOOKS, **given}).narrow_reply is expected
+
+
+@pytest.mark.parametrize("text", ["True", "yes", "1", "on", " true"])
+def test_a_switch_is_never_guessed(text: str) -> None:
+    assert problems(HooksSettings, {**HOOKS, "PROVISION_NARROW_REPLY": text}) == {
+        "PROVISION_NARROW_REPLY": "must be true or false"
+    }
+
+
 def test_what_is_no_secret_has_no_file(tmp_path: Path) -> None:
     (tmp_path / "level").write_text("debug", encoding="utf-8")
     settings = HooksSettings.from_env({**HOOKS, "PROVISION_LOG_LEVEL_FILE": str(tmp_path / "level")})
