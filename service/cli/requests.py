@@ -110,6 +110,11 @@ _activation_key_file = click.option(
     help="Failures until the request is ABANDONED.",
 )
 @click.option(
+    "--start-on-birth",
+    is_flag=True,
+    help="A Kura gateway's BIRTH starts it, for gateways that send no PROV (no activation key is possible).",
+)
+@click.option(
     "--enabled/--disabled", default=True, show_default=True, help="Whether the device may connect to begin with."
 )
 @json_option
@@ -133,6 +138,7 @@ def create(
             device_connection_coupling=options["coupling"],
             additional_device_configuration=_read_configuration(options["configuration"]),
             maximum_attempts=options["maximum_attempts"],
+            start_on_birth=options["start_on_birth"],
             enabled=options["enabled"],
         )
         return await requests.create_request(admin, name, new)
@@ -169,6 +175,7 @@ def _report(created: requests.Created, account: str, place: secret.Place, done: 
 @click.option("--coupling", type=click.Choice(COUPLINGS), help="Device connection coupling.")
 @click.option("--configuration", metavar="FILE", help="Replaces the additional device configuration.")
 @click.option("--maximum-attempts", type=int, help="Failures until the request is ABANDONED.")
+@click.option("--start-on-birth/--no-start-on-birth", default=None, help="Whether a Kura gateway's BIRTH starts it.")
 @json_option
 @click.pass_context
 def change(context: click.Context, /, client_id: str, account: str | None, as_json: bool, **options: Any) -> None:
@@ -205,6 +212,7 @@ def _changes(given: dict[str, Any]) -> Changes:
         if "configuration" in given
         else UNSET,
         maximum_attempts=given.get("maximum_attempts", UNSET),
+        start_on_birth=given.get("start_on_birth", UNSET),
     )
 
 

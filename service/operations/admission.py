@@ -92,6 +92,7 @@ class Admission:
     passwords: VerifiedPasswords
     event_key: bytes = field(repr=False)
     client_id_length: int = names.CLIENT_ID_LENGTH
+    provision_account: str = names.PROVISION_ACCOUNT
     slow_hash_rate: float = 4.0
     slow_hash_burst: float = 2.0
     # A question that takes longer is answered 503: the broker stands still while it waits.
@@ -160,7 +161,7 @@ class Admission:
             facts = await self.store.facts(*client)
             stored = facts.user.secret_sha256 if facts.user else None
             matches = keys.matches(stored, keys.USER, question.password)
-            decision = decide_presence(facts, question.username, question.client_id)
+            decision = self._decide(facts, question.username, question.client_id)
             if not matches:
                 decision = None  # says nothing about whoever is connected under this name
                 return _not_this_secret(facts, stored)
@@ -186,7 +187,7 @@ class Admission:
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = decide_presence(facts, question.username, question.client_id)
+            decision = self._decide(facts, question.username, question.client_id)
             known = remembered is not None and facts.user is not None and facts.user.version == remembered
             if known and decision:
                 return ALLOWED
@@ -236,6 +237,9 @@ class Admission:
         self._note_seen(decision, question.client_id)
         return ALLOWED
 
+    def _decide(self, facts: Facts, username: str, client_id: str) -> Present | Denied:
+        return decide_presence(facts, username, client_id, self.provision_account)
+
     async def _presence(self, client: Client) -> Present | Denied:
         """From memory while the feed is heard, else from the database. Raises Unavailable."""
         _, username, client_id = client
@@ -251,7 +255,7 @@ class Admission:
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = decide_presence(facts, username, client_id)
+            decision = self._decide(facts, username, client_id)
             return decision
         finally:
             self.grants.end_load(load, decision, keep_denied=True)

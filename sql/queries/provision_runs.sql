@@ -3,7 +3,7 @@
 -- name: lock_live
 -- The run under way, held with its request.
 SELECT r.id, r.account_id, r.request_id, r.number, r.wire, r.state, r.token_sha256, r.salt, r.user_id, r.username,
-    r.device_id, r.made_device, r.answer, effective_deadline(r.confirm_by, r.outage) AS deadline,
+    r.device_id, r.made_device, r.answer, r.sealed_key, effective_deadline(r.confirm_by, r.outage) AS deadline,
     past_deadline(r.confirm_by, r.outage) AS past_deadline
 FROM provision_runs r WHERE r.request_id = $1 AND r.ended_at IS NULL
 FOR UPDATE;
