@@ -941,7 +941,7 @@ CREATE TABLE public.run_steps (
     answered_at timestamp with time zone,
     retries bigint DEFAULT 0 NOT NULL,
     state text DEFAULT 'WAITING'::text NOT NULL,
-    CONSTRAINT run_steps_job_rule CHECK ((((kind = 'application'::text) = (job_id IS NOT NULL)) AND (COALESCE(job_id, (1)::bigint) > 0))),
+    CONSTRAINT run_steps_job_rule CHECK (((job_id IS NULL) OR ((job_id > 0) AND (kind = 'application'::text)))),
     CONSTRAINT run_steps_kind_known CHECK ((kind = ANY (ARRAY['application'::text, 'configuration'::text]))),
     CONSTRAINT run_steps_state_known CHECK ((state = ANY (ARRAY['WAITING'::text, 'SENT'::text, 'ACCEPTED'::text, 'DONE'::text])))
 );

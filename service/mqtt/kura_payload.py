@@ -61,8 +61,9 @@ def decode(data: bytes, limit: int = READ_LIMIT) -> Payload:
         message.ParseFromString(plain)
         metrics = {metric.name: _value(metric) for metric in message.metric}
     except (DecodeError, UnicodeDecodeError) as error:
-        # proto2 lets text pass that is not UTF-8, until it is looked at.
         raise Unreadable("not_kura") from error
+    if not message.IsInitialized():
+        raise Unreadable("not_kura")
     return Payload(metrics=MappingProxyType(metrics), body=message.body)
 
 
@@ -89,7 +90,15 @@ def _value(metric: kura_payload_pb2.KuraPayload.KuraMetric) -> Metric:
     if not metric.HasField(name):
         raise Unreadable("not_kura")
     value: Metric = getattr(metric, name)
+    is_text = metric.type == kura_payload_pb2.KuraPayload.KuraMetric.STRING
+    if not _is_text(metric.name) or (is_text and not _is_text(value)):
+        raise Unreadable("not_kura")
     return value
+
+
+def _is_text(value: object) -> bool:
+    """proto2 lets text pass that is not UTF-8, as bytes."""
+    return isinstance(value, str)
 
 
 def encode(metrics: Mapping[str, Metric], body: bytes = b"", *, timestamp: int | None = None) -> bytes:

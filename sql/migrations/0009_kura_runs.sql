@@ -32,6 +32,6 @@ ALTER TABLE run_steps ADD CONSTRAINT run_steps_state_known
 -- Kura reads a job's id as a long; only applications have one.
 -- squawk-ignore constraint-missing-not-valid
 ALTER TABLE run_steps ADD CONSTRAINT run_steps_job_rule
-    CHECK ((kind = 'application') = (job_id IS NOT NULL) AND coalesce(job_id, 1) > 0);
+    CHECK (job_id IS NULL OR (job_id > 0 AND kind = 'application'));
 
 CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0009_kura_runs' $$;

@@ -189,7 +189,7 @@ class Raw:
         topic = (
             f"$EDC/provision/~{whose or self.client_id}/DEPLOY-V2/NOTIFY/{ending or whose or self.client_id}/install"
         )
-        metrics = {"job.id": job_id, "dp.install.status": status}
+        metrics: dict[str, kura_payload.Metric] = {"job.id": job_id, "dp.install.status": status}
         return await self.client.publish(topic, kura_payload.encode(metrics), qos=1)
 
 

@@ -56,7 +56,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
         "user_id": ANN, "username": "'ann'", "made_device": "false", "answer": "'{}'", "confirm_by": "'infinity'",
     },
     "run_steps": {
-        "account_id": ACME, "run_id": RUN, "position": "2", "kind": "'application'", "request_id": "'r'", "job_id": "1",
+        "account_id": ACME, "run_id": RUN, "position": "2", "kind": "'application'", "request_id": "'r'",
     },
     "events": {"at": "now()", "kind": "'fresh_event'", "actor": "'tester'", "source": "'cli'"},
     "refusals": {
@@ -270,11 +270,11 @@ CASES: dict[str, list[str]] = {
     "provision_runs_device": [insert("provision_runs", device_id=GLOBEX_DEVICE)],
     "provision_runs_move_known": ["UPDATE provision_runs SET state = 'CREATED'"],
     "run_steps_pkey": [insert("run_steps") + "; " + insert("run_steps")],
-    "run_steps_kind_known": each("run_steps", "kind", "'reboot'", job_id="NULL"),
+    "run_steps_kind_known": each("run_steps", "kind", "'reboot'"),
     "run_steps_state_known": each("run_steps", "state", "'sent'", "'FAILED'"),
     "run_steps_job_rule": [
-        *each("run_steps", "job_id", "NULL", "0", "-1"),
-        insert("run_steps", kind="'configuration'"),
+        *each("run_steps", "job_id", "0", "-1"),
+        insert("run_steps", kind="'configuration'", job_id="1"),
     ],
     "run_steps_run": [insert("run_steps", account_id=GLOBEX)],
     "events_kind_rule": each("events", "kind", "'ab'", "'Kind'", "'a-b-c'"),
