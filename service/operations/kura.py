@@ -89,10 +89,12 @@ class KuraDesk:
     async def _ask(self, case: Case, ask: Prov, *, on_birth: bool) -> list[Outgoing]:
         request, run = case.request, case.run
         if on_birth and (request is None or not request.start_on_birth):
-            if run is None or run.wire != "kura":
+            # In a run a birth is a sign of life, but none where a key must be proved: it cannot carry one, and who
+            # merely took the client id over would be sent the credentials.
+            if request is None or run is None or run.wire != "kura" or request.activation_key_sha256 is not None:
                 await case.count("birth_starts_nothing")
                 return []
-            return await self._step(case, Alive())  # its run has begun: the birth is a sign of life
+            return await self._step(case, Alive())
         decision = await self._decide(case, ask)
         if isinstance(decision, Refused):
             await note_refusal(case, decision, _device(ask))

@@ -126,16 +126,15 @@ async def test_the_configuration_is_the_merged_one(scene: Scene) -> None:
 
 
 async def test_asked_again_the_current_step_goes_out_again(scene: Scene) -> None:
-    """The same ids, the same password; not before its time; a birth is a sign of life too."""
+    """The same ids, the same password; not before its time."""
     gateway = await open_gateway(scene, apps=1, generate_activation_key=True)
     [first] = await gateway.prov()
     assert await gateway.prov() == []
-    assert await gateway.birth() == []
     gateway.desk = new_kura_desk(scene, AT_ONCE)
-    for repeated in (await gateway.prov(), await gateway.birth()):
-        assert [(asked.topic, dict(asked.payload.metrics)) for asked in repeated] == [
-            (first.topic, dict(first.payload.metrics))
-        ]
+    repeated = await gateway.prov()
+    assert [(asked.topic, dict(asked.payload.metrics)) for asked in repeated] == [
+        (first.topic, dict(first.payload.metrics))
+    ]
     assert await scene.database.value("SELECT retries FROM run_steps WHERE position = 1") == 0
     [configuration] = await gateway.install(first)
     [again] = await gateway.prov()
@@ -149,6 +148,16 @@ async def test_asked_again_the_current_step_goes_out_again(scene: Scene) -> None
     assert await scene.run_state() == "CONF_UPDATED"
     assert await login(scene, configuration)
     await scene.database.check_invariants()
+
+
+async def test_a_birth_is_a_sign_of_life_where_no_key_is_needed(scene: Scene) -> None:
+    """With a key it is not: whoever takes a client id over in the midst of a run must not be sent its credentials."""
+    for client_id, key in (("gw-1", False), ("gw-2", True)):
+        device = await scene.request(client_id, generate_activation_key=key)
+        gateway = Gateway(desk=new_kura_desk(scene, AT_ONCE), client_id=client_id, activation_key=device.activation_key)
+        [first] = await gateway.prov()
+        born = await gateway.birth()
+        assert [asked.payload.body for asked in born] == ([] if key else [first.payload.body])
 
 
 async def test_an_error_uses_up_a_retry(scene: Scene) -> None:
