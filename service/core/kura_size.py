@@ -20,22 +20,23 @@ def longest_configuration(*, endpoint: str, account: str, client_id: str, config
 
     Nobody knows yet how well secrets compress, so Password values count in full: never less than what is sent.
     """
-    secret = 0
 
     def blank(_component: str, _parameter: str, value: Value) -> Value:
-        nonlocal secret
-        items = value.clear if isinstance(value.clear, tuple) else (value.clear,)
-        secret += sum(len(str(item).encode("utf-8")) for item in items)
         return Value(type=value.type, clear="")
 
-    merged = merge_for_kura(
-        map_passwords(configuration, blank),
-        endpoint=endpoint,
-        account=account,
-        client_id=client_id,
-        username="d-" + "u" * 26,
-        password="p" * 43,
-    )
-    xml = kura_xml.render(merged)
-    plain = len(xml) + secret + AROUND
-    return plain if plain <= GZIP_ABOVE else len(zlib.compress(xml)) + secret + AROUND
+    def rendered(content: Configuration) -> bytes:
+        merged = merge_for_kura(
+            content,
+            endpoint=endpoint,
+            account=account,
+            client_id=client_id,
+            username="d-" + "u" * 26,
+            password="p" * 43,
+        )
+        return kura_xml.render(merged)
+
+    whole, without_secrets = rendered(configuration), rendered(map_passwords(configuration, blank))
+    plain = len(whole) + AROUND
+    if plain <= GZIP_ABOVE:
+        return plain
+    return len(zlib.compress(without_secrets)) + len(whole) - len(without_secrets) + AROUND

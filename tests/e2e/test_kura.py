@@ -16,7 +16,7 @@ from service.mqtt.device import DeviceUnreached
 from service.mqtt.kura_device import Gateway
 from service.operations import explain
 from tests.e2e.mqtt_raw import Client
-from tests.support.database import make_request
+from tests.support.database import PASSWORD, make_request
 from tests.support.devices import Run, connect, connect_code, eventually, payload, run_gateway
 from tests.support.world import World
 
@@ -312,3 +312,33 @@ async def test_the_responder_dies(impatient: World, tmp_path: Path, point: str, 
     assert len(digests) == 1
     target = run.answer()["connection"]
     assert await connect_code(world.account_port, "gw-1", target["username"], target["password"]) == 0
+
+
+async def test_the_command_is_a_gateway(world: World, tmp_path: Path) -> None:
+    """`provision device run --wire kura`: every step a line, exit statuses as for JSON."""
+    created = await make_request(world.admin, "gw-1", generate_activation_key=True, applications=applications("heater"))
+    (tmp_path / "key").write_text(f"{created.activation_key}\n")
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+
+    async def device_run(*more: str) -> tuple[int, list[dict[str, Any]]]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "service", "cli", "device", "run", "gw-1", "--wire", "kura", "--json",
+            "--broker", world.provision_url, "--username", "factory-gw-1",
+            "--password-file", str(tmp_path / "password"), "--mqtt-version", "3.1.1", *more,
+            stdout=asyncio.subprocess.PIPE,
+            env=world.environment(),
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, [json.loads(line) for line in out.splitlines()]
+
+    store = ("--store", str(tmp_path / "answer.json"))
+    status, _ = await device_run(*store, "--patience", "1", "--first-wait", "0.5")
+    assert status == 4  # no key: silence
+    status, steps = await device_run(*store, "--activation-key-file", str(tmp_path / "key"), "--fail", "1", "1")
+    assert (status, steps[-1]["step"]) == (0, "born")
+    installed = [row["status"] for row in steps if row["step"] == "notified" and row["what"] == "install"]
+    assert installed == ["FAILED", "COMPLETED"]
+    # Kept: at home it needs no provision broker any more.
+    status, steps = await device_run(*store)
+    assert (status, steps[0]["step"], steps[-1]["step"]) == (0, "has an answer", "born")
