@@ -136,7 +136,8 @@ class Fail:
     step: Step
 
 
-Decision = Send | Hear | Advance | Retry | Fail | Denied
+Effect = Send | Hear | Advance | Retry | Fail
+Decision = Effect | Denied
 
 
 def decide_step(

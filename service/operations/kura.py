@@ -24,7 +24,7 @@ from service.core.states import RunState
 from service.core.steps import (
     Advance,
     Alive,
-    Decision,
+    Effect,
     Fail,
     Hear,
     Message,
@@ -51,6 +51,7 @@ from service.operations.events import Author
 from service.operations.runs import RunKeys
 
 _REQUESTS = queries.load("provision_requests")
+_RUNS = queries.load("provision_runs")
 _STEPS = queries.load("run_steps")
 
 Outgoing = tuple[str, bytes]
@@ -138,7 +139,7 @@ class KuraDesk:
         assert run is not None
         if key is not None:
             sealed = self.run_keys.sealing_keys.seal(_key_context(request, run), key)
-            await case.connection.execute(_STEPS["keep_key"], run.id, sealed)
+            await case.connection.execute(_RUNS["keep_key"], run.id, sealed)
         await _plan(case.connection, run)
         return await self._step(dataclasses.replace(case, run=await runs.lock_live(case.connection, request)), Alive())
 
@@ -166,9 +167,9 @@ class KuraDesk:
         return await self._act(case, case.request, run, decision, message)
 
     async def _act(
-        self, case: Case, request: ProvisionRequest, run: Run, decision: Decision, message: Message
+        self, case: Case, request: ProvisionRequest, run: Run, decision: Effect, message: Message
     ) -> list[Outgoing]:
-        connection, step = case.connection, decision.step  # type: ignore[union-attr]
+        connection, step = case.connection, decision.step
         if isinstance(decision, Hear):
             await connection.execute(_STEPS["set_heard"], run.id, step.position, decision.state)
             return []

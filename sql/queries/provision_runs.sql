@@ -23,6 +23,10 @@ RETURNING id;
 -- A move of a live run that goes on.
 UPDATE provision_runs SET state = $2 WHERE id = $1;
 
+-- name: keep_key
+-- The activation key that was asked with, sealed; a trigger forgets it as the run ends.
+UPDATE provision_runs SET sealed_key = $2 WHERE id = $1;
+
 -- name: extend
 -- The deadline is at least $2 from now; never nearer than it was.
 UPDATE provision_runs

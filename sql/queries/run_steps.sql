@@ -18,7 +18,3 @@ WHERE run_id = $1 AND position = $2;
 -- name: set_heard
 -- The device said something about the step that counts.
 UPDATE run_steps SET state = $3, answered_at = clock_timestamp() WHERE run_id = $1 AND position = $2;
-
--- name: keep_key
--- The run's activation key, sealed.
-UPDATE provision_runs SET sealed_key = $2 WHERE id = $1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import json
 from typing import Any
@@ -15,6 +16,7 @@ from service.core.kura_messages import Kind, Topic
 from service.core.problems import InvalidInput
 from service.core.requests import Changes, NewRequest
 from service.core.steps import Rules
+from service.keys import SealingKeys, new_key
 from service.operations import explain, moves, requests, sweep
 from tests.support.database import PASSWORD
 from tests.support.gateways import Asked, Gateway, new_kura_desk
@@ -399,3 +401,42 @@ async def test_the_provision_account_is_a_setting(scene: Scene) -> None:
     desk = new_kura_desk(scene, provision_account="ec-provisioning")
     [asked] = await Gateway(desk=desk, client_id=device.client_id).prov()
     assert asked.topic == "$EDC/ec-provisioning/gw-1/CONF-V1/PUT/configurations"
+
+
+async def test_a_message_that_comes_again_is_not_sent_twice(scene: Scene) -> None:
+    """Committed, not acknowledged, redelivered: the step is under way; after its time the device gets it once more."""
+    gateway = await open_gateway(scene, apps=2)
+    [first] = await gateway.prov()
+    assert await gateway.prov() == []
+    [second] = await gateway.install(first)
+    assert await gateway.notify(first, "COMPLETED") == []
+    gateway.desk = new_kura_desk(scene, AT_ONCE)
+    [again] = await gateway.prov()
+    assert (again.request_id, again.job_id) == (second.request_id, second.job_id)
+
+
+async def test_no_readable_key_or_password_is_kept(scene: Scene) -> None:
+    """I10, in the midst of a run: whatever the tables hold, neither is in it."""
+    gateway = await open_gateway(scene, apps=1, generate_activation_key=True)
+    [first] = await gateway.prov()
+    [configuration] = await gateway.install(first)
+    _, password = credentials(configuration)
+    tables = await scene.database.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+    )
+    for table in tables:
+        kept = str(await scene.database.fetch(f"SELECT t::text FROM {table[0]} t"))
+        assert password not in kept
+        assert str(gateway.activation_key) not in kept
+
+
+async def test_a_sealing_key_may_change_in_a_run(scene: Scene) -> None:
+    """A new one seals; the old one still opens the run's key, and the password stays what it was."""
+    gateway = await open_gateway(scene, generate_activation_key=True)
+    [asked] = await gateway.prov()
+    old = scene.desk.run_keys
+    keys = SealingKeys(keys=(*SealingKeys.parse(f"k2:{new_key()}").keys, *old.sealing_keys.keys))
+    gateway.desk = new_kura_desk(scene, AT_ONCE, run_keys=dataclasses.replace(old, sealing_keys=keys))
+    [again] = await gateway.prov()
+    assert credentials(again) == credentials(asked)
+    assert await login(scene, again)
