@@ -342,3 +342,17 @@ async def test_the_command_is_a_gateway(world: World, tmp_path: Path) -> None:
     # Kept: at home it needs no provision broker any more.
     status, steps = await device_run(*store)
     assert (status, steps[0]["step"], steps[-1]["step"]) == (0, "has an answer", "born")
+
+
+async def test_another_name_of_the_provision_account(stopped_world: World, tmp_path: Path) -> None:
+    """A setting of hooks and responder; the default's topics are nobody's then."""
+    world = stopped_world
+    for process in (world.hooks, world.responder):
+        process.environment = {**process.environment, "PROVISION_PROVISION_ACCOUNT": "ec-provisioning"}
+    world.start()
+    await make_request(world.admin, "gw-1")
+    client = await connect(world, "gw-1", "factory-gw-1")
+    assert await client.subscribe("$EDC/provision/gw-1/#") == 128
+    client.close()
+    run = await run_gateway(world, "gw-1", tmp_path, Gateway(provision_account="ec-provisioning", applies_after=0.1))
+    await check_provisioned(world, run)
