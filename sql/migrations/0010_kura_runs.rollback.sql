@@ -11,4 +11,4 @@ ALTER TABLE provision_runs DROP COLUMN sealed_key;
 ALTER TABLE provision_requests DROP CONSTRAINT provision_requests_birth_has_no_key;
 ALTER TABLE provision_requests DROP COLUMN start_on_birth;
 
-CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0008_isolation' $$;
+CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0009_registry' $$;

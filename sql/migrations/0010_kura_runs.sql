@@ -34,4 +34,4 @@ ALTER TABLE run_steps ADD CONSTRAINT run_steps_state_known
 ALTER TABLE run_steps ADD CONSTRAINT run_steps_job_rule
     CHECK (job_id IS NULL OR (job_id > 0 AND kind = 'application'));
 
-CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0009_kura_runs' $$;
+CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0010_kura_runs' $$;
