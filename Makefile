@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # `make up UP_HOOKS_PORT=...`: see embedded/state.py.
 export UP_POSTGRES_PORT UP_PROVISION_PORT UP_ACCOUNT_PORT UP_HOOKS_PORT UP_HOOKS_METRICS_PORT UP_RESPONDER_METRICS_PORT
 
-.PHONY: help up down clean logs test test-long check bench migrate lock schema docs
+.PHONY: help up down clean logs test test-long check bench migrate lock schema docs proto
 
 help:  ## this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,3 +58,6 @@ schema:  ## write sql/schema.sql from the migrations
 
 docs:  ## write docs/commands.md from the commands
 	@$(PYTHON) -m service.cli.reference
+
+proto:  ## generate Kura's payload code from its .proto
+	@$(PYTHON) -m grpc_tools.protoc -I service/mqtt --python_out=service/mqtt --pyi_out=service/mqtt service/mqtt/kura_payload.proto

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from service import log
-from service.core import answers, applications, endpoints, names
+from service.core import answers, applications, endpoints, names, steps
 from service.core.problems import InvalidInput, Problem
 from service.keys import SealingKeys, Secret, parse_key
 
@@ -126,6 +126,7 @@ def _read(environ: Mapping[str, str], name: str, *, secret: bool) -> str | None:
 
 
 EVENT_KEY = "key of the events' chain: 32 random bytes in base64"
+PROVISION_ACCOUNT = "name of the account that provision users are shown under, and of Kura's provisioning topics"
 SEALING_KEYS = "keys of Password-typed values, a line each: <kid>:<32 random bytes in base64>; the first one seals"
 
 
@@ -142,6 +143,7 @@ class HooksSettings(Settings):
     client_id_length: int = setting(
         "longest client id: 23 by MQTT 3.1, up to 255", parse=_integer(1, 255), default=names.CLIENT_ID_LENGTH
     )
+    provision_account: str = setting(PROVISION_ACCOUNT, parse=_account_name, default=names.PROVISION_ACCOUNT)
     slow_hash_rate: float = setting(
         "bcrypt hashes a second that one provision broker may cause: it waits for each",
         parse=_number(0.1, 1e6),
@@ -179,6 +181,15 @@ class ResponderSettings(Settings):
     )
     provision_broker_ca_file: str = setting("CA of an mqtts:// provision broker; the system's where empty", default="")
     responder_password: Secret = setting("password of ~responder at the provision broker", parse=Secret, secret=True)
+    provision_account: str = setting(PROVISION_ACCOUNT, parse=_account_name, default=names.PROVISION_ACCOUNT)
+    step_timeout: float = setting(
+        "seconds that a step of a Kura run may be silent before a sign of life has it sent again",
+        parse=_number(0.1, 86_400),
+        default=60.0,
+    )
+    step_retries: int = setting(
+        "errors that a step of a Kura run survives before the run fails", parse=_integer(0, 100), default=steps.RETRIES
+    )
     responder_metrics_host: str = setting(
         "address of /livez, /readyz and /metrics of the responder", default="127.0.0.1"
     )
@@ -208,9 +219,7 @@ class AdministratorSettings(Settings):
     )
     event_key: bytes = setting(EVENT_KEY, parse=parse_key, secret=True)
     sealing_keys: SealingKeys = setting(SEALING_KEYS, parse=SealingKeys.parse, secret=True)
-    provision_account: str = setting(
-        "name of the account that provision users are shown under", parse=_account_name, default="provision"
-    )
+    provision_account: str = setting(PROVISION_ACCOUNT, parse=_account_name, default=names.PROVISION_ACCOUNT)
     client_id_length: int = setting(
         "longest client id: 23 by MQTT 3.1, up to 255", parse=_integer(1, 255), default=names.CLIENT_ID_LENGTH
     )

@@ -176,6 +176,18 @@ $$;
 
 ALTER FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.forget_sealed_key() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.sealed_key := NULL;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.forget_sealed_key() OWNER TO provisioning_migrator;
+
 CREATE FUNCTION public.hook_brokers() RETURNS TABLE(name text, role text, secret_sha256 bytea, previous_secret_sha256 bytea)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -543,7 +555,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0009_registry' $$;
+    AS $$ SELECT '0010_kura_runs' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -822,7 +834,9 @@ CREATE TABLE public.provision_requests (
     created_by text NOT NULL,
     modified_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     modified_by text NOT NULL,
+    start_on_birth boolean DEFAULT false NOT NULL,
     CONSTRAINT provision_requests_attempts_rule CHECK (((attempts >= 0) AND (attempts <= maximum_attempts))),
+    CONSTRAINT provision_requests_birth_has_no_key CHECK ((NOT (start_on_birth AND (activation_key_sha256 IS NOT NULL)))),
     CONSTRAINT provision_requests_client_id_rule CHECK (((client_id ~ '^[A-Za-z0-9_.:-]{1,255}$'::text) AND (client_id !~ '::'::text))),
     CONSTRAINT provision_requests_configuration_is_object CHECK ((jsonb_typeof(additional_device_configuration) = 'object'::text)),
     CONSTRAINT provision_requests_coupling_known CHECK ((device_connection_coupling = ANY (ARRAY['INHERITED'::text, 'LOOSE'::text, 'STRICT'::text]))),
@@ -866,7 +880,9 @@ CREATE TABLE public.provision_runs (
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     ended_at timestamp with time zone,
+    sealed_key text,
     CONSTRAINT provision_runs_ended_has_time CHECK (((state = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'STOPPED'::text, 'SKIPPED'::text, 'ABANDONED'::text])) = (ended_at IS NOT NULL))),
+    CONSTRAINT provision_runs_key_only_while_live CHECK (((ended_at IS NULL) OR (sealed_key IS NULL))),
     CONSTRAINT provision_runs_live_has_user CHECK (((ended_at IS NOT NULL) OR (state = 'STOPPING'::text) OR (user_id IS NOT NULL))),
     CONSTRAINT provision_runs_salt_length CHECK ((octet_length(salt) = 32)),
     CONSTRAINT provision_runs_salt_only_while_live CHECK (((ended_at IS NULL) = (salt IS NOT NULL))),
@@ -941,7 +957,10 @@ CREATE TABLE public.run_steps (
     sent_at timestamp with time zone,
     answered_at timestamp with time zone,
     retries bigint DEFAULT 0 NOT NULL,
-    CONSTRAINT run_steps_kind_known CHECK ((kind = ANY (ARRAY['application'::text, 'configuration'::text])))
+    state text DEFAULT 'WAITING'::text NOT NULL,
+    CONSTRAINT run_steps_job_rule CHECK (((job_id IS NULL) OR ((job_id > 0) AND (kind = 'application'::text)))),
+    CONSTRAINT run_steps_kind_known CHECK ((kind = ANY (ARRAY['application'::text, 'configuration'::text]))),
+    CONSTRAINT run_steps_state_known CHECK ((state = ANY (ARRAY['WAITING'::text, 'SENT'::text, 'ACCEPTED'::text, 'DONE'::text])))
 );
 
 ALTER TABLE ONLY public.run_steps FORCE ROW LEVEL SECURITY;
@@ -1192,6 +1211,8 @@ CREATE TRIGGER provision_requests_user_kind BEFORE INSERT OR UPDATE OF user_id O
 
 CREATE TRIGGER provision_requests_version BEFORE UPDATE OF user_id, activation_key_sha256, provision_endpoint, broker_id, activates_on, expires_on, reserve_user, device_connection_coupling, additional_device_configuration, maximum_attempts, attempts, enabled, state ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
+CREATE TRIGGER provision_runs_forget_key BEFORE UPDATE ON public.provision_runs FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION public.forget_sealed_key();
+
 CREATE TRIGGER provision_runs_moves BEFORE UPDATE ON public.provision_runs FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.allow_run_move();
 
 CREATE TRIGGER provision_runs_version BEFORE UPDATE OF user_id, ended_at ON public.provision_runs FOR EACH ROW EXECUTE FUNCTION public.next_version();
@@ -1407,6 +1428,8 @@ GRANT ALL ON FUNCTION public.effective_deadline(p_confirm_by timestamp with time
 REVOKE ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_admin;
 GRANT ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.forget_sealed_key() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.hook_brokers() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_brokers() TO provisioning_hooks;

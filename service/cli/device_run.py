@@ -15,7 +15,9 @@ import click
 from service.cli import output, secret
 from service.cli.context import json_option
 from service.core.endpoints import check_endpoint
+from service.core.names import PROVISION_ACCOUNT
 from service.mqtt.device import FIRST_WAIT, Device, DeviceRefused, DeviceUnreached, Simulation
+from service.mqtt.kura_device import Gateway, KuraSimulation
 
 
 def _say_plain(step: str, **what: Any) -> None:
@@ -28,6 +30,13 @@ def _say_json(step: str, **what: Any) -> None:
 
 @click.command("run")
 @click.argument("client_id")
+@click.option(
+    "--wire",
+    type=click.Choice(["json", "kura"]),
+    default="json",
+    show_default=True,
+    help="How it asks: as JSON, or as a Kura gateway.",
+)
 @click.option("--broker", required=True, metavar="URL", help="The provision broker: mqtt:// or mqtts://.")
 @click.option("--username", required=True, metavar="NAME", help="Provision username.")
 @click.option(
@@ -40,7 +49,23 @@ def _say_json(step: str, **what: Any) -> None:
     "--mqtt-version", type=click.Choice(["3.1.1", "5"]), default="5", show_default=True, help="Spoken to both brokers."
 )
 @click.option("--ca-file", type=click.Path(), default="", help="CA that brokers' certificates must be signed by.")
-@click.option("--serial", help="Told with the ask.")
+@click.option("--serial", help="Told with the ask (JSON).")
+@click.option("--only-birth", is_flag=True, help="Kura: say BIRTH and no PROV, as a stock gateway.")
+@click.option(
+    "--fail",
+    "fails",
+    type=(click.IntRange(min=1), click.IntRange(min=1)),
+    multiple=True,
+    metavar="N TIMES",
+    help="Kura: the N-th application fails that many times.",
+)
+@click.option(
+    "--provision-account",
+    default=PROVISION_ACCOUNT,
+    show_default=True,
+    metavar="NAME",
+    help="Kura: the account name in its provisioning topics.",
+)
 @click.option(
     "--patience", type=click.FloatRange(min=0), default=120.0, show_default=True, help="Seconds until it gives up."
 )
@@ -76,7 +101,14 @@ def device_run(client_id: str, as_json: bool, **options: Any) -> None:
         first_wait=options["first_wait"],
     )
     _check_kept(device.store)
-    sys.exit(_run(device, as_json=as_json))
+    gateway = None
+    if options["wire"] == "kura":
+        gateway = Gateway(
+            provision_account=options["provision_account"],
+            only_birth=options["only_birth"],
+            failures=dict(options["fails"]),
+        )
+    sys.exit(_run(device, gateway, as_json=as_json))
 
 
 def _check(client_id: str, options: Mapping[str, Any]) -> None:
@@ -88,6 +120,10 @@ def _check(client_id: str, options: Mapping[str, Any]) -> None:
     for name, text in (("CLIENT_ID", client_id), ("--username", options["username"]), ("--serial", options["serial"])):
         if not is_text(text or ""):
             raise click.UsageError(f"{name}: must be text that fits into an MQTT message")
+    if options["seal"] and options["wire"] == "kura":
+        raise click.UsageError("--seal is for --wire json")
+    if options["wire"] == "json" and (options["only_birth"] or options["fails"]):
+        raise click.UsageError("--only-birth and --fail are for --wire kura")
     if options["seal"] and options["activation_key_file"] is None:
         raise click.UsageError("--seal needs --activation-key-file")
 
@@ -121,10 +157,11 @@ def _check_kept(store: Path) -> None:
 _TOLD = ("code", "retry_after", "not_before", "server_time", "correlation_id")
 
 
-def _run(device: Device, *, as_json: bool) -> int:
+def _run(device: Device, gateway: Gateway | None, *, as_json: bool) -> int:
     say = _say_json if as_json else _say_plain
     try:
-        asyncio.run(Simulation(device, say).run())
+        simulation = Simulation(device, say) if gateway is None else KuraSimulation(device, say, gateway)
+        asyncio.run(simulation.run())
     except DeviceRefused as refused:
         say("refused", why=str(refused), **{name: refused.answer[name] for name in _TOLD if name in refused.answer})
         return output.REFUSED

@@ -90,6 +90,11 @@ _activation_key_file = click.option(
     help="Failures until the request is ABANDONED.",
 )
 @click.option(
+    "--start-on-birth",
+    is_flag=True,
+    help="A Kura gateway's BIRTH starts it, for gateways that send no PROV (no activation key is possible).",
+)
+@click.option(
     "--enabled/--disabled", default=True, show_default=True, help="Whether the device may connect to begin with."
 )
 @json_option
@@ -113,6 +118,7 @@ def create(
             reserve_user=options["reserve_user"],
             device_connection_coupling=options["coupling"],
             maximum_attempts=options["maximum_attempts"],
+            start_on_birth=options["start_on_birth"],
             enabled=options["enabled"],
             **read_files(options),
         )
@@ -151,6 +157,7 @@ def _report(created: requests.Created, account: str, place: secret.Place, done: 
 @configuration_option
 @applications_option
 @click.option("--maximum-attempts", type=int, help="Failures until the request is ABANDONED.")
+@click.option("--start-on-birth/--no-start-on-birth", default=None, help="Whether a Kura gateway's BIRTH starts it.")
 @json_option
 @click.pass_context
 def change(context: click.Context, /, client_id: str, account: str | None, as_json: bool, **options: Any) -> None:
@@ -189,6 +196,7 @@ def _changes(given: dict[str, Any]) -> Changes:
         reserve_user=given.get("reserve_user", UNSET),
         device_connection_coupling=given.get("coupling", UNSET),
         maximum_attempts=given.get("maximum_attempts", UNSET),
+        start_on_birth=given.get("start_on_birth", UNSET),
         **read_files(given),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from service.core import names
 from service.core.coupling import Connection, decide_coupling
-from service.core.grants import SERVICE_GRANTS, Grant, account_grants, provision_grants
+from service.core.grants import Grant, account_grants, provision_grants, service_grants
 from service.core.verdicts import Denied
 
 
@@ -145,7 +145,7 @@ def refuse_names(username: str, client_id: str, longest_client_id: int) -> Denie
 
     Names with `~` are ours: `~responder` has its own client id, `~takeover` comes under that of whom it ends.
     """
-    if username not in SERVICE_GRANTS and not names.USERNAME.fullmatch(username):
+    if username not in names.SERVICES and not names.USERNAME.fullmatch(username):
         return Denied(reason="malformed_username")
     if username == names.RESPONDER:
         return Denied(reason="not_a_service_client") if client_id != names.RESPONDER else None
@@ -163,11 +163,19 @@ def refuse_session(broker_role: str, username: str, clean: bool | None) -> Denie
     return None
 
 
-def decide_presence(facts: Facts, username: str, client_id: str, *, narrow_reply: bool = False) -> Present | Denied:
+def decide_presence(
+    facts: Facts,
+    username: str,
+    client_id: str,
+    provision_account: str = names.PROVISION_ACCOUNT,
+    *,
+    narrow_reply: bool = False,
+) -> Present | Denied:
     """
     Whether this user may be at this broker under this client id, and with which grants.
 
-    `narrow_reply` is the setting: see `account_grants`.
+    `provision_account` is the name in Kura's topics on provision brokers; `narrow_reply` a setting: see
+    `account_grants`.
     """
     user = facts.user
     if facts.broker_role not in ("provision", "account"):
@@ -177,23 +185,23 @@ def decide_presence(facts: Facts, username: str, client_id: str, *, narrow_reply
     if not user.enabled:
         return Denied(reason="user_disabled")
     if user.kind == "service":
-        return _decide_service(facts.broker_role, username, client_id)
+        return _decide_service(facts.broker_role, username, client_id, provision_account)
     if facts.account is None or not facts.account.enabled:
         return Denied(reason="account_disabled")
     if facts.broker_role == "provision":
-        return _decide_on_provision_broker(facts, user, client_id)
+        return _decide_on_provision_broker(facts, user, client_id, provision_account)
     return _decide_on_account_broker(facts, user, facts.account, client_id, narrow_reply)
 
 
-def _decide_service(broker_role: str, username: str, client_id: str) -> Present | Denied:
+def _decide_service(broker_role: str, username: str, client_id: str, provision_account: str) -> Present | Denied:
     if username != names.RESPONDER or client_id != names.RESPONDER:
         return Denied(reason="not_a_service_client")
     if broker_role != "provision":
         return Denied(reason="wrong_broker")
-    return Present(grants=SERVICE_GRANTS[username], account_id=None)
+    return Present(grants=service_grants(username, provision_account), account_id=None)
 
 
-def _decide_on_provision_broker(facts: Facts, user: User, client_id: str) -> Present | Denied:
+def _decide_on_provision_broker(facts: Facts, user: User, client_id: str, provision_account: str) -> Present | Denied:
     """
     The page: "In order to connect to the provision broker, a provision request with the device data must already
     exist." Its window is not asked here: outside it a device may connect, but is not provisioned.
@@ -205,7 +213,7 @@ def _decide_on_provision_broker(facts: Facts, user: User, client_id: str) -> Pre
     if not facts.request_enabled:
         return Denied(reason="request_disabled")
     assert facts.account is not None
-    return Present(grants=provision_grants(client_id), account_id=facts.account.id)
+    return Present(grants=provision_grants(client_id, provision_account), account_id=facts.account.id)
 
 
 def _decide_on_account_broker(

@@ -59,18 +59,23 @@ def decide_acl(grants: Iterable[Grant], acc: int, topic: str) -> Granted | Denie
     return Denied(reason="no_grant")
 
 
-def provision_grants(client_id: str) -> tuple[Grant, ...]:
+def provision_grants(client_id: str, provision_account: str = names.PROVISION_ACCOUNT) -> tuple[Grant, ...]:
     """
-    A device on the provision broker: its own provisioning topics and nothing else (design 4.1).
+    A device on the provision broker: its own provisioning topics of both wires and nothing else (design 4.1, 4.2).
 
     The page: "devices connected to the provisioning broker have read and write permissions limited to the MQTT topics
     necessary for the provisioning process; no other message exchanges are allowed."
     """
-    own = f"prov/v1/{client_id}"
+    own, control = f"prov/v1/{client_id}", f"$EDC/{provision_account}"
     return (
         Grant(f"{own}/request", WRITE),
         Grant(f"{own}/status", WRITE),
         Grant(f"{own}/reply", READ_AND_SUBSCRIBE),
+        Grant(f"{control}/{client_id}/#", READ_AND_SUBSCRIBE),
+        Grant(f"{control}/{client_id}/MQTT/#", WRITE),
+        # Its requester is its own: nobody can answer in another's name.
+        Grant(f"{control}/~{client_id}/+/REPLY/#", WRITE),
+        Grant(f"{control}/~{client_id}/+/NOTIFY/{client_id}/#", WRITE),
     )
 
 
@@ -104,12 +109,18 @@ def account_grants(
     return tuple(grants)
 
 
-# Our own clients, outside the rules for names (D4). `~takeover` logs in to end a session and may do nothing.
-SERVICE_GRANTS: dict[str, tuple[Grant, ...]] = {
-    names.RESPONDER: (
+def service_grants(username: str, provision_account: str = names.PROVISION_ACCOUNT) -> tuple[Grant, ...]:
+    """Our own clients, outside the rules for names (D4). `~takeover` logs in to end a session and may do nothing."""
+    if username != names.RESPONDER:
+        return ()
+    control = f"$EDC/{provision_account}/+"
+    return (
         Grant("prov/v1/+/request", READ_AND_SUBSCRIBE),
         Grant("prov/v1/+/status", READ_AND_SUBSCRIBE),
         Grant("prov/v1/+/reply", WRITE),
-    ),
-    names.TAKEOVER: (),
-}
+        Grant(f"{control}/MQTT/#", READ_AND_SUBSCRIBE),
+        Grant(f"{control}/+/REPLY/#", READ_AND_SUBSCRIBE),
+        Grant(f"{control}/+/NOTIFY/+/#", READ_AND_SUBSCRIBE),
+        Grant(f"{control}/DEPLOY-V2/EXEC/download", WRITE),
+        Grant(f"{control}/CONF-V1/PUT/configurations", WRITE),
+    )

@@ -97,7 +97,7 @@ def _parse_object(payload: bytes) -> dict[str, Any] | Malformed:
     return document
 
 
-def _is_text(value: object, longest: int) -> bool:
+def is_text(value: object, longest: int) -> bool:
     """Text that Postgres can keep: no NUL, no lone surrogate."""
     if not isinstance(value, str) or len(value) > longest or "\0" in value:
         return False
@@ -115,7 +115,7 @@ def parse_ask(payload: bytes) -> Ask | Malformed:
     if document.keys() - {"id", "activation_key", "seal", "device"}:
         return Malformed("unknown_field", ask_id)
     key = document.get("activation_key")
-    if key is not None and not _is_text(key, KEY_MAX_LENGTH):
+    if key is not None and not is_text(key, KEY_MAX_LENGTH):
         return Malformed("bad_activation_key", ask_id)
     seal = document.get("seal", False)
     if not isinstance(seal, bool):
@@ -130,7 +130,7 @@ def _is_device(device: object) -> bool:
     return (
         isinstance(device, dict)
         and len(device) <= DEVICE_MAX_FIELDS
-        and all(_is_text(k, 64) and _is_text(v, DEVICE_FIELD_MAX_LENGTH) for k, v in device.items())
+        and all(is_text(k, 64) and is_text(v, DEVICE_FIELD_MAX_LENGTH) for k, v in device.items())
     )
 
 
@@ -142,12 +142,12 @@ def parse_status(payload: bytes) -> Status | Malformed:
     if document.keys() - {"run", "state", "step", "detail"}:
         return Malformed("unknown_field")
     run, state = document.get("run"), document.get("state")
-    if not isinstance(run, str) or not _is_text(run, 64) or not run:
+    if not isinstance(run, str) or not is_text(run, 64) or not run:
         return Malformed("bad_run")
     if not isinstance(state, str) or state not in STATUS_STATES:
         return Malformed("bad_state")
     step, detail = document.get("step"), document.get("detail")
-    if (step is not None and not _is_text(step, 256)) or (detail is not None and not _is_text(detail, 1024)):
+    if (step is not None and not is_text(step, 256)) or (detail is not None and not is_text(detail, 1024)):
         return Malformed("bad_text")
     return Status(run=run, state=STATUS_STATES[state], step=step, detail=detail)
 

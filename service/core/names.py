@@ -24,6 +24,10 @@ PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+", re.ASCII)
 
 RESPONDER = "~responder"
 TAKEOVER = "~takeover"
+SERVICES = frozenset({RESPONDER, TAKEOVER})
+
+# `{p}` of Kura's topics where the setting says nothing else.
+PROVISION_ACCOUNT = "provision"
 
 # Kura rewrites these in client ids before it connects (kura#1533); of them only the dot is allowed here at all.
 REWRITTEN_BY_KURA = "/+#."

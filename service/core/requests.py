@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.core import answers, device_config, endpoints, names
+from service.core import answers, device_config, endpoints, kura_size, names
 from service.core.applications import MOST_APPLICATIONS, check_applications
 from service.core.problems import Problem
 from service.core.states import RequestState
@@ -50,6 +50,7 @@ class NewRequest:
     additional_device_configuration: device_config.Configuration = field(default_factory=dict, repr=False)
     applications: Sequence[Mapping[str, Any]] = ()
     maximum_attempts: int = MAXIMUM_ATTEMPTS
+    start_on_birth: bool = False
     enabled: bool = True
 
 
@@ -102,6 +103,7 @@ def check_new(new: NewRequest, around: Surroundings, limits: Limits) -> tuple[Ac
     problems += check_window(activates_on, new.expires_on)
     problems += check_coupling(new.device_connection_coupling)
     problems += check_maximum_attempts(new.maximum_attempts)
+    problems += check_start_on_birth(new.start_on_birth, key=bool(new.generate_activation_key))
     problems += check_content(
         account=around.account,
         client_id=new.client_id,
@@ -161,9 +163,12 @@ def _decide_activation_key(new: NewRequest, around: Surroundings) -> tuple[bool,
     """
     shared = around.namesake is not None and around.namesake.requests > 0
     notices = []
-    key = shared if new.generate_activation_key is None else new.generate_activation_key
+    by_default = shared and not new.start_on_birth
+    key = by_default if new.generate_activation_key is None else new.generate_activation_key
     if shared and key and new.generate_activation_key is None:
         notices.append("generate_activation_key: set, because the provision username is shared by several requests")
+    if shared and new.start_on_birth:
+        notices.append("start_on_birth: a BIRTH cannot carry an activation key, so none was generated")
     if shared and not key:
         notices.append(
             "generate_activation_key: off on a shared provision username: any of its devices can pose as this one"
@@ -219,6 +224,12 @@ def check_maximum_attempts(maximum: int) -> Iterator[Problem]:
         yield Problem(field="maximum_attempts", rule="maximum_attempts", text=f"must be from 1 to {MOST_ATTEMPTS}")
 
 
+def check_start_on_birth(start_on_birth: bool, *, key: bool) -> Iterator[Problem]:
+    """A device that only says that it was born cannot prove a key."""
+    if start_on_birth and key:
+        yield Problem(field="start_on_birth", rule="birth_has_no_key", text="is not possible with an activation key")
+
+
 def check_content(
     *,
     account: str,
@@ -229,7 +240,7 @@ def check_content(
     limits: Limits,
 ) -> Iterator[Problem]:
     """
-    The applications, and that the whole answer fits into a message.
+    The applications, and that the whole answer fits into a message, on whichever wire it is asked for.
 
     On the day of creation and not only on that of provisioning.
     """
@@ -237,13 +248,17 @@ def check_content(
     if problems:
         yield from problems
         return
-    size = answers.longest_accepted(
-        endpoint=endpoint,
-        account=account,
-        # A client id that cannot be encoded is a problem of its own.
-        client_id=client_id.encode("utf-8", "replace").decode("utf-8"),
-        configuration=device_config.render_json(device_config.without_overridden(configuration)),
-        applications=applications,
+    # A client id that cannot be encoded is a problem of its own.
+    place = {
+        "endpoint": endpoint,
+        "account": account,
+        "client_id": client_id.encode("utf-8", "replace").decode("utf-8"),
+    }
+    own = device_config.without_overridden(configuration)
+    rendered = device_config.render_json(own)
+    size = max(
+        answers.longest_accepted(**place, configuration=rendered, applications=applications),
+        kura_size.longest_configuration(**place, configuration=own),
     )
     if size > limits.answer_bytes:
         yield Problem(
@@ -270,6 +285,7 @@ class Changes:
     additional_device_configuration: device_config.Configuration = field(default=UNSET, repr=False)
     applications: Sequence[Mapping[str, Any]] = UNSET
     maximum_attempts: int = UNSET
+    start_on_birth: bool = UNSET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +300,8 @@ class StoredRequest:
     attempts: int
     device_connection_coupling: str
     maximum_attempts: int
+    start_on_birth: bool = False
+    has_key: bool = False
     # Passwords opened or stood in for by something at least as long.
     additional_device_configuration: device_config.Configuration = field(repr=False)
     applications: Sequence[Mapping[str, Any]] = ()
@@ -320,6 +338,8 @@ def check_change(stored: StoredRequest, changes: Changes, around: Surroundings, 
         yield Problem(
             field="maximum_attempts", rule="fewer_than_made", text=f"{stored.attempts} attempts were made already"
         )
+    key = changes.new_activation_key or (stored.has_key and not changes.remove_activation_key)
+    yield from check_start_on_birth(kept(changes.start_on_birth, stored.start_on_birth), key=key)
     yield from check_content(
         account=around.account,
         client_id=stored.client_id,

@@ -58,6 +58,7 @@ class ProvisionRequest(Record):
     attempts: int
     enabled: bool
     state: RequestState = _enum(RequestState)
+    start_on_birth: bool
     key_failures: int
     key_failures_since: datetime.datetime | None
     version: int
@@ -85,6 +86,8 @@ class Run(Record):
     device_id: int | None
     made_device: bool
     answer: dict[str, Any] = field(repr=False)
+    # On Kura's wire: the activation key that was asked with.
+    sealed_key: str | None = field(repr=False)
     deadline: datetime.datetime
     past_deadline: bool
 

@@ -8,12 +8,16 @@ The session is kept, so nothing is lost while nobody is connected. A standby wai
 from __future__ import annotations
 
 import asyncio
+import datetime
 import time
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from service import keys, log
-from service.core import messages, names
+from service.core import kura_messages, messages, names
+from service.core.kura_messages import Topic
+from service.core.steps import Rules
 from service.db.feed import Feed
 from service.db.pool import TRANSIENT, Pool, open_pool, wait_for_schema
 from service.mqtt.client import Connection, Login, Refused, SubscribeRefused, Unreachable, first_of
@@ -22,6 +26,7 @@ from service.mqtt.takeover import Takeovers
 from service.operations import sweep
 from service.operations.asks import Desk
 from service.operations.cases import Rate
+from service.operations.kura import KuraDesk, Outgoing
 from service.operations.runs import RunKeys
 from service.settings import ResponderSettings
 from service.web.process import build_observability, every, running, serve
@@ -53,8 +58,9 @@ class ConnectionLost(Exception):
 class Responder:
     """Handles the messages of one connection after another."""
 
-    def __init__(self, desk: Desk, login: Login, *, message_timeout: float) -> None:
+    def __init__(self, desk: Desk, kura: KuraDesk, login: Login, *, message_timeout: float) -> None:
         self._desk = desk
+        self._kura = kura
         self._login = login
         self._timeout = message_timeout
         self._connection: Connection | None = None
@@ -93,7 +99,7 @@ class Responder:
         connection = await Connection.open(self._login, on_message)
         connected.set()
         try:
-            await connection.subscribe(*SUBSCRIPTIONS)
+            await connection.subscribe(*SUBSCRIPTIONS, *kura_messages.subscriptions(self._kura.provision_account))
             self._connection = connection
             ACTIVE.set(1)
             _log.info("responder_active", session_present=connection.session_present)
@@ -104,7 +110,11 @@ class Responder:
     async def _handle(self, connection: Connection, topic: str, payload: bytes) -> None:
         """Until the message is done with. Raises ConnectionLost, and then it is not acknowledged."""
         began = time.monotonic()
-        _, _, client_id, kind = topic.split("/")
+        kura = kura_messages.parse_topic(topic, self._kura.provision_account)
+        if kura is None and not topic.startswith("prov/v1/"):
+            MESSAGES.labels("other", "ignored").inc()  # such as a REPLY in another's name, which no grant allows
+            return
+        kind, client_id = (kura.kind.value, kura.client_id) if kura else (topic.split("/")[3], topic.split("/")[2])
         if not self._share.allows(client_id, began):
             # Acknowledged and forgotten, before it costs a query: nobody's flood may keep the others waiting.
             MESSAGES.labels(kind, "dropped").inc()
@@ -115,7 +125,7 @@ class Responder:
                 raise ConnectionLost
             try:
                 async with asyncio.timeout(self._timeout):
-                    reply = await self._answer(kind, client_id, payload)
+                    outgoing = await self._answer(kura, kind, client_id, payload)
                 MESSAGES.labels(kind, "done").inc()
                 break
             except TRANSIENT as error:  # Postgres is away, or a lock is taken: no answer yet, tried again
@@ -125,19 +135,23 @@ class Responder:
             except Exception:
                 # Trouble that would come again: it must not stop the next message.
                 MESSAGES.labels(kind, "failed").inc()
-                reply = await self._record_failure(kind, client_id, payload)
+                outgoing = await self._record_failure(kind, client_id, payload)
                 break
-        if reply is not None:
-            await connection.publish(f"prov/v1/{client_id}/reply", reply, expiry=REPLY_EXPIRY)
+        for to, data in outgoing:
+            await connection.publish(to, data, expiry=REPLY_EXPIRY)
         SECONDS.labels(kind).observe(time.monotonic() - began)
 
-    async def _answer(self, kind: str, client_id: str, payload: bytes) -> bytes | None:
+    async def _answer(self, kura: Topic | None, kind: str, client_id: str, payload: bytes) -> list[Outgoing]:
+        """What is published once it is committed."""
+        if kura is not None:
+            return await self._kura.handle(kura, payload, time.monotonic())
         if kind == "request":
-            return await self._desk.ask(client_id, payload, time.monotonic())
+            reply = await self._desk.ask(client_id, payload, time.monotonic())
+            return [(f"prov/v1/{client_id}/reply", reply)] if reply is not None else []
         await self._desk.status(client_id, payload, time.monotonic())
-        return None
+        return []
 
-    async def _record_failure(self, kind: str, client_id: str, payload: bytes) -> bytes | None:
+    async def _record_failure(self, kind: str, client_id: str, payload: bytes) -> list[Outgoing]:
         correlation_id = keys.new_correlation_id()
         _log.error(
             "message_failed",
@@ -150,8 +164,9 @@ class Responder:
         now = await self._desk.record_failure(client_id, payload, correlation_id)
         parsed = messages.parse_ask(payload) if kind == "request" else None
         if parsed is None or parsed.id is None:
-            return None
-        return messages.encode_refused(ask_id=parsed.id, code="server_error", now=now, correlation_id=correlation_id)
+            return []
+        refused = messages.encode_refused(ask_id=parsed.id, code="server_error", now=now, correlation_id=correlation_id)
+        return [(f"prov/v1/{client_id}/reply", refused)]
 
 
 class ResponderProcess:
@@ -192,13 +207,15 @@ class ResponderProcess:
 
     def _build(self, pool: Pool) -> Responder:
         settings = self._settings
-        desk = Desk(
-            pool=pool,
-            run_keys=RunKeys(derivation_key=settings.derivation_key, sealing_keys=settings.sealing_keys),
-            event_key=settings.event_key,
-            answer_limit=settings.answer_limit,
-        )
-        return Responder(desk, self._login(), message_timeout=settings.message_timeout)
+        shared: dict[str, Any] = {
+            "pool": pool,
+            "run_keys": RunKeys(derivation_key=settings.derivation_key, sealing_keys=settings.sealing_keys),
+            "event_key": settings.event_key,
+            "answer_limit": settings.answer_limit,
+        }
+        rules = Rules(timeout=datetime.timedelta(seconds=settings.step_timeout), retries=settings.step_retries)
+        kura = KuraDesk(provision_account=settings.provision_account, rules=rules, **shared)
+        return Responder(Desk(**shared), kura, self._login(), message_timeout=settings.message_timeout)
 
     def _login(self) -> Login:
         settings = self._settings

@@ -98,6 +98,7 @@ class Admission:
     passwords: VerifiedPasswords
     event_key: bytes = field(repr=False)
     client_id_length: int = names.CLIENT_ID_LENGTH
+    provision_account: str = names.PROVISION_ACCOUNT
     slow_hash_rate: float = 4.0
     slow_hash_burst: float = 2.0
     # A question that takes longer is answered 503: the broker stands still while it waits.
@@ -257,7 +258,7 @@ class Admission:
             return await self._presence(client)
 
     def _decide(self, facts: Facts, username: str, client_id: str) -> Present | Denied:
-        return decide_presence(facts, username, client_id, narrow_reply=self.narrow_reply)
+        return decide_presence(facts, username, client_id, self.provision_account, narrow_reply=self.narrow_reply)
 
     async def _presence(self, client: Client) -> Present | Denied:
         """From memory while the feed is heard, else from the database. Raises Unavailable."""

@@ -111,19 +111,7 @@ class Desk:
 
     async def _refuse(self, case: Case, ask: Ask, refused: Refused) -> bytes:
         """A generic code to the device, the reason to the event log, one correlation id in both."""
-        request, code, retry_after = case.request, refused.code, refused.retry_after
-        if refused.key_failure and request is not None:
-            failures, since, busy = asks.throttle_key_failures(
-                request.key_failures, request.key_failures_since, case.now
-            )
-            await case.connection.execute(_REQUESTS["note_key_failure"], request.id, failures, since)
-            if busy:
-                code, retry_after = "busy", asks.RETRY_AFTER_BUSY
-        if code == "busy":
-            await case.count(refused.reason)
-        else:
-            kind = "credential_contested" if refused.contested else "ask_refused"
-            await case.note(kind, refused.reason, code=code)
+        code, retry_after = await note_refusal(case, refused)
         return messages.encode_refused(
             ask_id=ask.id,
             code=code,
@@ -145,7 +133,7 @@ class Desk:
     ) -> bytes | None:
         """Answered once a second at most."""
         async with open_case(self.pool, self.author(), self._share, client_id, clock) as case:
-            await _note_unreadable(case, malformed, payload)
+            await note_unreadable(case, malformed, payload)
         if not self._bad_messages.allows(client_id, clock):
             return None
         return messages.encode_refused(
@@ -173,12 +161,28 @@ class Desk:
         status = messages.parse_status(payload)
         async with open_case(self.pool, self.author(), self._share, client_id, clock) as case:
             if isinstance(status, Malformed):
-                await _note_unreadable(case, status, payload)
+                await note_unreadable(case, status, payload)
             else:
                 await _move(case, status)
 
 
-async def _note_unreadable(case: Case, malformed: Malformed, payload: bytes) -> None:
+async def note_refusal(case: Case, refused: Refused) -> tuple[str, int | None]:
+    """A refused ask, written down or counted; returns what a device that can be told is told: (code, retry_after)."""
+    request, code, retry_after = case.request, refused.code, refused.retry_after
+    if refused.key_failure and request is not None:
+        failures, since, busy = asks.throttle_key_failures(request.key_failures, request.key_failures_since, case.now)
+        await case.connection.execute(_REQUESTS["note_key_failure"], request.id, failures, since)
+        if busy:
+            code, retry_after = "busy", asks.RETRY_AFTER_BUSY
+    if code == "busy":
+        await case.count(refused.reason)
+    else:
+        kind = "credential_contested" if refused.contested else "ask_refused"
+        await case.note(kind, refused.reason, code=code)
+    return code, retry_after
+
+
+async def note_unreadable(case: Case, malformed: Malformed, payload: bytes) -> None:
     """By length, hash and reason, never by content."""
     digest = hashlib.sha256(payload).hexdigest()
     await case.note("message_unreadable", malformed.reason, length=len(payload), sha256=digest)

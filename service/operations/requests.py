@@ -163,6 +163,7 @@ async def _insert(
         json.dumps(device_config.to_document(configuration)),
         new.maximum_attempts,
         new.enabled,
+        new.start_on_birth,
         admin.author.actor,
     )
     await _put_applications(connection, account.id, request_id, new.applications)
@@ -250,6 +251,8 @@ async def _judged(connection: Connection, stored: ProvisionRequest) -> StoredReq
         attempts=stored.attempts,
         device_connection_coupling=stored.device_connection_coupling,
         maximum_attempts=stored.maximum_attempts,
+        start_on_birth=stored.start_on_birth,
+        has_key=stored.activation_key_sha256 is not None,
         additional_device_configuration=stand_in_for_passwords(
             device_config.from_document(stored.additional_device_configuration)
         ),
@@ -292,6 +295,7 @@ async def _update(
         kept("device_connection_coupling"),
         json.dumps(document),
         kept("maximum_attempts"),
+        kept("start_on_birth"),
         admin.author.actor,
     )
 

@@ -170,16 +170,23 @@ def _derive(keys_: RunKeys, activation_key: str | None, salt: bytes, run: str, u
     return _Derived(password=derivation.derive_password(**material), token=derivation.derive_run_token(**material))
 
 
-def _answer(
-    keys_: RunKeys, request: ProvisionRequest, stored: dict[str, Any], username: str, derived: _Derived
-) -> Answer:
+def open_configuration(
+    sealing_keys: SealingKeys, request: ProvisionRequest, stored: dict[str, Any]
+) -> device_config.Configuration:
+    """The configuration that a run answers with, Password values readable."""
+
     def open_password(component: str, name: str, value: device_config.Value) -> device_config.Value:
         assert value.sealed is not None
         context = value_context(request.account_id, request.client_id, component, name)
-        clear = json.loads(keys_.sealing_keys.open(context, value.sealed))
+        clear = json.loads(sealing_keys.open(context, value.sealed))
         return device_config.Value(type=value.type, clear=tuple(clear) if isinstance(clear, list) else clear)
 
-    configuration = device_config.from_document(stored["configuration"])
+    return device_config.map_passwords(device_config.from_document(stored["configuration"]), open_password)
+
+
+def _answer(
+    keys_: RunKeys, request: ProvisionRequest, stored: dict[str, Any], username: str, derived: _Derived
+) -> Answer:
     return Answer(
         run=derived.token,
         connection={
@@ -189,19 +196,24 @@ def _answer(
             "username": username,
             "password": derived.password,
         },
-        configuration=device_config.render_json(device_config.map_passwords(configuration, open_password)),
+        configuration=device_config.render_json(open_configuration(keys_.sealing_keys, request, stored)),
         applications=stored["applications"],
     )
+
+
+def answer_of(keys_: RunKeys, request: ProvisionRequest, run: Run, *, activation_key: str | None) -> Answer:
+    """What the run answers, computed anew: always the same."""
+    assert run.salt is not None
+    derived = _derive(keys_, activation_key, run.salt, run.name, run.username)
+    return _answer(keys_, request, run.answer, run.username, derived)
 
 
 async def repeat(
     connection: Connection, keys_: RunKeys, request: ProvisionRequest, run: Run, *, activation_key: str | None
 ) -> Answer:
     """The same answer again; its deadline moves to at least an hour from now."""
-    assert run.salt is not None
     await extend(connection, run, asks.CONFIRM_WITHIN)
-    derived = _derive(keys_, activation_key, run.salt, run.name, run.username)
-    return _answer(keys_, request, run.answer, run.username, derived)
+    return answer_of(keys_, request, run, activation_key=activation_key)
 
 
 async def extend(connection: Connection, run: Run, at_least: Any) -> None:

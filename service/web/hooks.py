@@ -261,6 +261,7 @@ class HooksProcess:
             passwords=VerifiedPasswords(settings.passwords_memory),
             event_key=settings.event_key,
             client_id_length=settings.client_id_length,
+            provision_account=settings.provision_account,
             slow_hash_rate=settings.slow_hash_rate,
             slow_hash_burst=settings.slow_hash_burst,
             narrow_reply=settings.narrow_reply,

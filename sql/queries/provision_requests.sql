@@ -6,7 +6,7 @@
 SELECT q.id, q.account_id, a.name AS account, a.enabled AS account_enabled, q.client_id, q.user_id,
     q.activation_key_sha256, q.provision_endpoint, q.broker_id, q.activates_on, q.expires_on, q.reserve_user,
     q.device_connection_coupling, q.additional_device_configuration, q.maximum_attempts, q.attempts, q.enabled, q.state,
-    q.key_failures, q.key_failures_since, q.version, q.created_at, q.created_by, q.modified_at, q.modified_by,
+    q.start_on_birth, q.key_failures, q.key_failures_since, q.version, q.created_at, q.created_by, q.modified_at, q.modified_by,
     EXISTS (SELECT FROM brokers b WHERE b.id = q.broker_id AND q.provision_endpoint = ANY (b.endpoints)) AS endpoint_served
 FROM provision_requests q JOIN accounts a ON a.id = q.account_id
 WHERE q.client_id = $1
@@ -22,7 +22,7 @@ SELECT q.id FROM provision_requests q WHERE q.client_id = $1 ORDER BY q.id DESC 
 SELECT q.id, q.account_id, a.name AS account, a.enabled AS account_enabled, q.client_id, q.user_id,
     q.activation_key_sha256, q.provision_endpoint, q.broker_id, q.activates_on, q.expires_on, q.reserve_user,
     q.device_connection_coupling, q.additional_device_configuration, q.maximum_attempts, q.attempts, q.enabled, q.state,
-    q.key_failures, q.key_failures_since, q.version, q.created_at, q.created_by, q.modified_at, q.modified_by,
+    q.start_on_birth, q.key_failures, q.key_failures_since, q.version, q.created_at, q.created_by, q.modified_at, q.modified_by,
     EXISTS (SELECT FROM brokers b WHERE b.id = q.broker_id AND q.provision_endpoint = ANY (b.endpoints)) AS endpoint_served
 FROM provision_requests q JOIN accounts a ON a.id = q.account_id
 WHERE q.client_id = $1 AND q.account_id = $2
@@ -60,8 +60,9 @@ UPDATE provision_requests SET key_failures = $2, key_failures_since = $3 WHERE i
 -- A new request, OPEN.
 INSERT INTO provision_requests (
     account_id, client_id, user_id, activation_key_sha256, provision_endpoint, broker_id, activates_on, expires_on,
-    reserve_user, device_connection_coupling, additional_device_configuration, maximum_attempts, enabled, created_by, modified_by
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12, $13, $14, $14)
+    reserve_user, device_connection_coupling, additional_device_configuration, maximum_attempts, enabled, start_on_birth,
+    created_by, modified_by
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12, $13, $14, $15, $15)
 RETURNING id;
 
 -- name: update
@@ -69,7 +70,7 @@ RETURNING id;
 UPDATE provision_requests
 SET activation_key_sha256 = $2, provision_endpoint = $3, broker_id = $4, activates_on = $5, expires_on = $6,
     reserve_user = $7, device_connection_coupling = $8, additional_device_configuration = $9::jsonb, maximum_attempts = $10,
-    modified_at = clock_timestamp(), modified_by = $11
+    start_on_birth = $11, modified_at = clock_timestamp(), modified_by = $12
 WHERE id = $1;
 
 -- name: delete
@@ -90,7 +91,7 @@ SELECT q.id, q.account_id, a.name AS account, q.client_id, u.name AS provision_u
             'name', p.name, 'version', p.application_version, 'url', p.url, 'sha256', p.sha256, 'size', p.size
         ) ORDER BY p.position) FROM provision_applications p WHERE p.request_id = q.id
     ), '[]') AS applications,
-    q.maximum_attempts, q.attempts, q.enabled, q.state,
+    q.maximum_attempts, q.attempts, q.enabled, q.state, q.start_on_birth,
     q.created_at, q.created_by, q.modified_at, q.modified_by, clock_timestamp() AS now,
     r.number AS run_number, r.state AS run_state, r.wire AS run_wire, r.username AS run_username,
     r.created_at AS run_created_at, r.ended_at AS run_ended_at, r.failure AS run_failure,
@@ -107,3 +108,7 @@ ORDER BY q.client_id, q.account_id;
 SELECT EXISTS (
     SELECT FROM provision_requests q JOIN accounts a ON a.id = q.account_id WHERE q.client_id = $1 AND q.enabled AND a.enabled
 );
+
+-- name: provision_username
+-- What a device may call itself in its ask.
+SELECT u.name FROM users u WHERE u.id = $1;

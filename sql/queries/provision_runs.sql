@@ -3,7 +3,7 @@
 -- name: lock_live
 -- The run under way, held with its request.
 SELECT r.id, r.account_id, r.request_id, r.number, r.wire, r.state, r.token_sha256, r.salt, r.user_id, r.username,
-    r.device_id, r.made_device, r.answer, effective_deadline(r.confirm_by, r.outage) AS deadline,
+    r.device_id, r.made_device, r.answer, r.sealed_key, effective_deadline(r.confirm_by, r.outage) AS deadline,
     past_deadline(r.confirm_by, r.outage) AS past_deadline
 FROM provision_runs r WHERE r.request_id = $1 AND r.ended_at IS NULL
 FOR UPDATE;
@@ -22,6 +22,10 @@ RETURNING id;
 -- name: set_state
 -- A move of a live run that goes on.
 UPDATE provision_runs SET state = $2 WHERE id = $1;
+
+-- name: keep_key
+-- The activation key that was asked with, sealed; a trigger forgets it as the run ends.
+UPDATE provision_runs SET sealed_key = $2 WHERE id = $1;
 
 -- name: extend
 -- The deadline is at least $2 from now; never nearer than it was.

@@ -58,11 +58,24 @@ async def test_create_with_the_pages_defaults(command: Program, database: Databa
         "applications": [],
         "maximum_attempts": 5,
         "attempts": 0,
+        "start_on_birth": False,
         "enabled": True,
         "state": "OPEN",
         "status": "OPEN",
         "run": None,
     }
+
+
+async def test_a_stock_gateway_is_started_by_its_birth(command: Program) -> None:
+    """At creation and by a change; never together with an activation key."""
+    done = await command(*CREATE, "--start-on-birth", "--activation-key", "--json", status=INVALID)
+    assert done.problems() == {("start_on_birth", "birth_has_no_key")}
+    await command(*CREATE, "--start-on-birth")
+    for option, holds in (("--no-start-on-birth", False), ("--start-on-birth", True)):
+        await command("request", "change", "gw-1", option)
+        assert (await command("request", "show", "gw-1", "--json")).json()["start_on_birth"] is holds
+    done = await command("request", "change", "gw-1", "--new-activation-key", "--json", status=INVALID)
+    assert done.problems() == {("start_on_birth", "birth_has_no_key")}
 
 
 async def test_create_with_everything(command: Program, database: Database, tmp_path: Path) -> None:

@@ -246,16 +246,16 @@ async def test_an_answer_at_the_limit_is_given(scene: Scene) -> None:
     empty = longest_accepted(
         endpoint=ENDPOINT, account="acme", client_id="gw-1", configuration={"c": {"p": ""}}, applications=[]
     )
-    admin = dataclasses.replace(scene.admin, limits=Limits(answer_bytes=empty + 4000))
-    size = 3000 - 3  # base64 makes four of three
+    admin = dataclasses.replace(scene.admin, limits=Limits(answer_bytes=empty + 40_000))
+    size = 30_000 - 3  # base64 makes four of three
     while await rules(admin, additional_device_configuration=filled(size)) != []:
         size -= 1
-    assert size > 2990
+    assert size > 29_990
     assert await rules(admin, "gw-2", additional_device_configuration=filled(size + 4)) == [
         "additional_device_configuration.answer_too_large"
     ]
     changed = await requests.change_request(admin, "acme", "gw-1", Changes(new_activation_key=True))
-    desk = dataclasses.replace(scene.desk, answer_limit=empty + 4000)
+    desk = dataclasses.replace(scene.desk, answer_limit=empty + 40_000)
     for ask_id in ("i" * 64, '"' * 64, "\\" * 64):
         reply = await ask(desk, "gw-1", id=ask_id, activation_key=changed.activation_key, seal=True)
         assert reply["result"] == "accepted", ask_id

@@ -1,5 +1,6 @@
 """
-A responder that dies by SIGKILL at a named point of its first ask: `python -m tests.support.crashing_responder POINT`.
+A responder that dies by SIGKILL at a named point: `python -m tests.support.crashing_responder POINT [N]`, of its N-th
+message, or publication (default: the first).
 
     before_commit   the run is written, its transaction is not committed
     after_commit    committed, nothing published
@@ -9,6 +10,7 @@ A responder that dies by SIGKILL at a named point of its first ask: `python -m t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -28,41 +30,45 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def crash_in_transaction(point: str) -> None:
+def crash_in_transaction(point: str, number: int) -> None:
     module: Any = cases
     original = module.transaction
+    count = itertools.count(1)
 
     @asynccontextmanager
     async def transaction(pool: Pool, **options: Any) -> AsyncIterator[Connection]:
+        last = next(count) == number
         async with original(pool, **options) as connection:
             yield connection
-            if point == "before_commit":
+            if last and point == "before_commit":
                 die()
-        if point == "after_commit":
+        if last and point == "after_commit":
             die()
 
     module.transaction = transaction
 
 
-def crash_after_publish() -> None:
+def crash_after_publish(number: int) -> None:
     original = client.Connection.publish
+    count = itertools.count(1)
 
     async def publish(self: client.Connection, *arguments: Any, **options: Any) -> None:
         await original(self, *arguments, **options)
         # The bytes are with the kernel, and the acknowledgement comes after this returns.
-        die()
+        if next(count) == number:
+            die()
 
     client.Connection.publish = publish  # type: ignore[method-assign]
 
 
-def main(point: str) -> None:
+def main(point: str, number: int) -> None:
     if point == "after_publish":
-        crash_after_publish()
+        crash_after_publish(number)
     else:
-        crash_in_transaction(point)
+        crash_in_transaction(point, number)
     log.configure("info")
     asyncio.run(ResponderProcess(ResponderSettings.from_env(os.environ)).run())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.mqtt.device import Device, Simulation
+from service.mqtt.kura_device import Gateway, KuraSimulation
 from tests.e2e.mqtt_raw import Client, Packet
 from tests.support.database import PASSWORD
 from tests.support.world import World
@@ -38,6 +39,21 @@ class Run:
 async def run_device(world: World, client_id: str, folder: Path, **changes: Any) -> Run:
     """Be a device until it works at its account's broker. Raises what the simulation raises."""
     run = Run(folder / f"{client_id}.json")
+    await Simulation(_device(world, client_id, run, changes), run.say).run()
+    return run
+
+
+async def run_gateway(
+    world: World, client_id: str, folder: Path, gateway: Gateway | None = None, **changes: Any
+) -> Run:
+    """The same as a Kura gateway on MQTT 3.1.1. Raises what the simulation raises."""
+    run = Run(folder / f"{client_id}.json")
+    device = _device(world, client_id, run, {"version": "3.1.1", **changes})
+    await KuraSimulation(device, run.say, gateway or Gateway(applies_after=0.2)).run()
+    return run
+
+
+def _device(world: World, client_id: str, run: Run, changes: dict[str, Any]) -> Device:
     values: dict[str, Any] = {
         "broker": world.provision_url,
         "client_id": client_id,
@@ -48,8 +64,7 @@ async def run_device(world: World, client_id: str, folder: Path, **changes: Any)
         "first_wait": 1.0,
         **changes,
     }
-    await Simulation(Device(**values), run.say).run()
-    return run
+    return Device(**values)
 
 
 def payload(packet: Packet, version: int = 4) -> bytes:

@@ -238,6 +238,9 @@ CASES: dict[str, list[str]] = {
     ),
     "provision_applications_size_rule": each("provision_applications", "size", "0", "-1"),
     "provision_applications_request": [insert("provision_applications", request_id=GLOBEX_REQUEST)],
+    "provision_requests_birth_has_no_key": [
+        insert("provision_requests", start_on_birth="true", activation_key_sha256=HASH),
+    ],
     "provision_runs_number_unique": [
         insert("provision_runs", request_id=RUNNING, state="'FAILED'", ended_at="now()", salt="NULL")
     ],
@@ -257,6 +260,9 @@ CASES: dict[str, list[str]] = {
         insert("provision_runs", user_id="NULL"),
         f"DELETE FROM users WHERE id = {GENERATED}",
     ],
+    "provision_runs_key_only_while_live": [
+        insert("provision_runs", state="'FAILED'", ended_at="now()", salt="NULL", sealed_key="'k1.x'"),
+    ],
     "provision_runs_salt_length": [insert("provision_runs", salt=SHORT)],
     "provision_runs_token_is_sha256": [insert("provision_runs", token_sha256=SHORT)],
     "provision_runs_request": [insert("provision_runs", request_id=GLOBEX_REQUEST)],
@@ -265,6 +271,11 @@ CASES: dict[str, list[str]] = {
     "provision_runs_move_known": ["UPDATE provision_runs SET state = 'CREATED'"],
     "run_steps_pkey": [insert("run_steps") + "; " + insert("run_steps")],
     "run_steps_kind_known": each("run_steps", "kind", "'reboot'"),
+    "run_steps_state_known": each("run_steps", "state", "'sent'", "'FAILED'"),
+    "run_steps_job_rule": [
+        *each("run_steps", "job_id", "0", "-1"),
+        insert("run_steps", kind="'configuration'", job_id="1"),
+    ],
     "run_steps_run": [insert("run_steps", account_id=GLOBEX)],
     "events_kind_rule": each("events", "kind", "'ab'", "'Kind'", "'a-b-c'"),
     "events_source_known": each("events", "source", "'shell'"),

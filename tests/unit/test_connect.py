@@ -9,7 +9,7 @@ import pytest
 
 from service.core.connect import Facts, Present, decide_presence
 from service.core.coupling import Connection
-from service.core.grants import SERVICE_GRANTS, Grant, account_grants, provision_grants
+from service.core.grants import Grant, account_grants, provision_grants, service_grants
 from service.core.verdicts import Denied
 from tests.unit.facts import (
     CLIENT_ID,
@@ -63,7 +63,16 @@ def test_who_may_be_there(facts: Facts, grants: tuple[Grant, ...], changes: bool
 
 def test_the_responder_may_be_at_the_provision_broker() -> None:
     decision = decide_presence(RESPONDER, "~responder", "~responder")
-    assert decision == Present(grants=SERVICE_GRANTS["~responder"], account_id=None)
+    assert decision == Present(grants=service_grants("~responder"), account_id=None)
+
+
+def test_kura_s_topics_are_those_of_the_provision_account() -> None:
+    """A setting, known to nobody but us."""
+    device = decide_presence(FACTORY, "some-user", CLIENT_ID, "ec-provisioning")
+    assert isinstance(device, Present)
+    assert device.grants == provision_grants(CLIENT_ID, "ec-provisioning")
+    responder = decide_presence(RESPONDER, "~responder", "~responder", "ec-provisioning")
+    assert responder == Present(grants=service_grants("~responder", "ec-provisioning"), account_id=None)
 
 
 STRANGER_S = Connection(id=5, version=1, coupling="STRICT", user_id=99, reserved_user_id=None, allow_user_change=False)

@@ -40,6 +40,7 @@ ALLOWED_MODULES = frozenset(
         "rfc8785",
         "typing",
         "urllib.parse",
+        "zlib",
     }
 )
 REFUSED_CALLS = frozenset({"open", "print", "input", "eval", "exec", "compile", "__import__", "globals", "breakpoint"})

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core import names
+from service.core import kura_messages, names
 from service.core.grants import (
     READ_AND_WRITE,
-    SERVICE_GRANTS,
     Access,
     Grant,
     Granted,
     account_grants,
     decide_acl,
     provision_grants,
+    service_grants,
 )
 from service.core.topics import is_filter
 from service.core.verdicts import Denied
@@ -32,6 +32,8 @@ account_names = st.from_regex(names.USERNAME, fullmatch=True)
 
 def grants_of(row: dict[str, Any]) -> tuple[Grant, ...]:
     if row["broker"] == "provision":
+        if row["client_id"].startswith("~"):
+            return service_grants(row["client_id"])
         return provision_grants(row["client_id"])
     narrow_reply = row.get("narrow_reply", False)
     return account_grants(row["account"], row["client_id"], row["permissions"], narrow_reply=narrow_reply)
@@ -119,10 +121,11 @@ def test_without_grants_there_is_no_access() -> None:
 def test_any_question_has_an_answer(acc: int, topic: str) -> None:
     """Whatever a broker sends, there is a verdict, and it is no unless the device's own topics are meant."""
     decision = decide_acl(provision_grants("gw-1"), acc, topic)
-    assert bool(decision) is (
-        (acc in (1, 4) and topic == "prov/v1/gw-1/reply")
-        or (acc == 2 and topic in ("prov/v1/gw-1/request", "prov/v1/gw-1/status"))
-    )
+    if not topic.startswith("$EDC/provision/"):
+        assert bool(decision) is (
+            (acc in (1, 4) and topic == "prov/v1/gw-1/reply")
+            or (acc == 2 and topic in ("prov/v1/gw-1/request", "prov/v1/gw-1/status"))
+        )
 
 
 @given(account_names, client_ids, st.sets(st.sampled_from(PERMISSIONS)))
@@ -137,7 +140,9 @@ def test_every_grant_stays_inside_the_account(account: str, client_id: str, perm
 def test_a_provisioning_device_has_nothing_of_another(mine: str, other: str) -> None:
     for grant in provision_grants(other):
         for access in grant.accesses:
-            assert bool(decide_acl(provision_grants(mine), access, grant.filter)) is (mine == other)
+            # Of a filter that is held to read or write, a topic that it matches.
+            topic = grant.filter if access is Access.SUBSCRIBE else grant.filter.replace("+", "x").replace("#", "x")
+            assert bool(decide_acl(provision_grants(mine), access, topic)) is (mine == other)
 
 
 @given(account_names, client_ids, client_ids)
@@ -168,7 +173,7 @@ def test_narrowed_replies_of_one_device_are_nobody_else_s(
 
 
 def test_our_own_clients_hold_what_they_need_and_the_takeover_nothing() -> None:
-    responder = SERVICE_GRANTS["~responder"]
+    responder = service_grants("~responder")
     allowed = [
         (4, "prov/v1/+/request"),
         (4, "prov/v1/+/status"),
@@ -184,5 +189,31 @@ def test_our_own_clients_hold_what_they_need_and_the_takeover_nothing() -> None:
     ]
     assert all(decide_acl(responder, acc, topic) for acc, topic in allowed)
     assert not any(decide_acl(responder, acc, topic) for acc, topic in refused)
-    assert SERVICE_GRANTS["~takeover"] == ()
-    assert set(SERVICE_GRANTS) == {"~responder", "~takeover"}
+    assert service_grants("~takeover") == ()
+    assert set(names.SERVICES) == {"~responder", "~takeover"}
+
+
+@given(account_names, client_ids)
+def test_the_responder_hears_and_says_what_kura_needs(account: str, client_id: str) -> None:
+    """Its subscriptions are granted, its requests are; nothing of another account's topics is."""
+    responder = service_grants("~responder", account)
+    assert all(decide_acl(responder, Access.SUBSCRIBE, text) for text in kura_messages.subscriptions(account))
+    for request in ("DEPLOY-V2/EXEC/download", "CONF-V1/PUT/configurations"):
+        assert decide_acl(responder, Access.WRITE, f"$EDC/{account}/{client_id}/{request}")
+        assert decide_acl(provision_grants(client_id, account), Access.READ, f"$EDC/{account}/{client_id}/{request}")
+        assert not decide_acl(responder, Access.WRITE, f"$EDC/{account}x/{client_id}/{request}")
+    assert not decide_acl(responder, Access.WRITE, f"$EDC/{account}/{client_id}/CMD-V1/EXEC/command")
+
+
+@given(account_names, client_ids, client_ids)
+def test_no_device_answers_in_another_s_name(account: str, mine: str, other: str) -> None:
+    grants = provision_grants(mine, account)
+    for topic in (
+        f"$EDC/{account}/~{other}/CONF-V1/REPLY/1",
+        f"$EDC/{account}/~{other}/DEPLOY-V2/NOTIFY/{other}/install",
+        f"$EDC/{account}/{other}/MQTT/PROV",
+    ):
+        assert bool(decide_acl(grants, Access.WRITE, topic)) is (mine == other)
+    assert not decide_acl(grants, Access.WRITE, f"$EDC/{account}/~{mine}/DEPLOY-V2/NOTIFY/{other}x/install")
+    # What the platform says is its own to say.
+    assert not decide_acl(grants, Access.WRITE, f"$EDC/{account}/{mine}/CONF-V1/PUT/configurations")

@@ -128,18 +128,18 @@ def test_an_endpoint_that_stays_is_not_asked_again() -> None:
 
 
 def test_what_stays_counts_towards_the_size_too() -> None:
-    limits = Limits(answer_bytes=2_000)
-    big = {"com.acme.Pump": {"text": Value(type="String", clear="x" * 2_000)}}
+    limits = Limits(answer_bytes=4_096)
+    big = {"com.acme.Pump": {"text": Value(type="String", clear="x" * 4_000)}}
     assert check({"additional_device_configuration": big}, limits, reserve_user=False) != []
     assert check({"additional_device_configuration": big}, limits, additional_device_configuration={}) == []
-    applications = [{"name": "n", "version": "1", "url": "https://x/" + "y" * 2_000, "sha256": "0", "size": 1}]
+    applications = [{"name": "n", "version": "1", "url": "https://x/" + "y" * 4_000, "sha256": "0", "size": 1}]
     assert check({"applications": applications}, limits, reserve_user=False) != []
 
 
 def test_a_longer_endpoint_makes_a_longer_answer() -> None:
     """Judged with the endpoint as it will be."""
     base = next(
-        limit for limit in range(200, 2_000) if not check({"provision_endpoint": URL}, Limits(answer_bytes=limit))
+        limit for limit in range(200, 4_000) if not check({"provision_endpoint": URL}, Limits(answer_bytes=limit))
     )
     longer = dataclasses.replace(AROUND, endpoints={"mqtts://" + "b" * 200: 1})
     problems = check_change(

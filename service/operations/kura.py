@@ -1,0 +1,321 @@
+"""
+Kura's wire, as operations: an ask begins or continues a run, replies and notices move it (design 4.2, D7).
+
+Each is one transaction that locks the request. The caller publishes what is returned after the commit, and acknowledges
+last: whatever dies in between, the step is there, with its ids, to be sent again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from service import keys
+from service.core import asks, kura_messages, kura_xml, names
+from service.core.answers import ANSWER_LIMIT_BYTES, Answer
+from service.core.asks import Begin, Refused, Repeat, decide_ask
+from service.core.kura_configuration import merge_for_kura
+from service.core.kura_messages import Kind, Prov, Request, Topic
+from service.core.messages import Malformed
+from service.core.states import RunState
+from service.core.steps import (
+    Advance,
+    Alive,
+    Effect,
+    Fail,
+    Hear,
+    Message,
+    Notice,
+    Reply,
+    Retry,
+    Rules,
+    Send,
+    Step,
+    StepKind,
+    StepState,
+    decide_step,
+)
+from service.core.verdicts import Denied
+from service.db import queries
+from service.db.pool import Connection, Pool
+from service.db.records import ProvisionRequest, Run
+from service.mqtt import kura_payload
+from service.mqtt.kura_payload import Payload, Unreadable
+from service.operations import events, runs
+from service.operations.asks import AnswerTooLarge, close_past_deadline, note_refusal, note_unreadable
+from service.operations.cases import Case, Rate, open_case
+from service.operations.events import Author
+from service.operations.runs import RunKeys
+
+_REQUESTS = queries.load("provision_requests")
+_RUNS = queries.load("provision_runs")
+_STEPS = queries.load("run_steps")
+
+Outgoing = tuple[str, bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KuraDesk:
+    """What answering needs. `clock` is monotonic and serves rates only; windows and deadlines are the database's."""
+
+    pool: Pool
+    run_keys: RunKeys
+    event_key: bytes
+    provision_account: str = names.PROVISION_ACCOUNT
+    rules: Rules = field(default_factory=Rules)
+    answer_limit: int = ANSWER_LIMIT_BYTES
+    # Events of one client beyond this are counted instead.
+    _share: Rate = field(default_factory=lambda: Rate(10 / 60, 100))
+
+    async def handle(self, topic: Topic, data: bytes, clock: float) -> list[Outgoing]:
+        """One message of a device; returns what is published after the commit. Refused: nothing is (D10)."""
+        author = Author(actor="device", source="mqtt", event_key=self.event_key)
+        message = _read(topic, data)
+        try:
+            async with open_case(self.pool, author, self._share, topic.client_id, clock) as case:
+                if isinstance(message, Malformed):
+                    await note_unreadable(case, message, data)
+                    return []
+                if isinstance(message, Prov):
+                    return await self._ask(case, message, on_birth=topic.kind is Kind.BIRTH)
+                return await self._step(case, message)
+        except AnswerTooLarge:
+            async with open_case(self.pool, author, self._share, topic.client_id, clock) as case:
+                await case.note("ask_refused", "answer_too_large", code="server_error")
+            return []
+
+    async def _ask(self, case: Case, ask: Prov, *, on_birth: bool) -> list[Outgoing]:
+        request, run = case.request, case.run
+        if on_birth and (request is None or not request.start_on_birth):
+            # In a run a birth is a sign of life, but none where a key must be proved: it cannot carry one, and who
+            # merely took the client id over would be sent the credentials.
+            if request is None or run is None or run.wire != "kura" or request.activation_key_sha256 is not None:
+                await case.count("birth_starts_nothing")
+                return []
+            return await self._step(case, Alive())
+        decision = await self._decide(case, ask)
+        if isinstance(decision, Refused):
+            await note_refusal(case, decision)
+            return []
+        assert request is not None
+        key = ask.activation_key if request.activation_key_sha256 is not None else None
+        if isinstance(decision, Begin):
+            return await self._begin(case, request, ask, key, after_deadline=decision.after_deadline)
+        return await self._repeat(case, request, key)
+
+    async def _decide(self, case: Case, ask: Prov) -> Begin | Repeat | Refused:
+        request, given = case.request, ask.activation_key
+        stored = request.activation_key_sha256 if request else None
+        matches = keys.matches(stored, keys.ACTIVATION_KEY, given or "") and given is not None
+        decision = decide_ask(
+            await case.facts(), wire="kura", key_given=given is not None, key_matches=matches, wants_seal=False
+        )
+        if request is not None and ask.username is not None and not isinstance(decision, Refused):
+            username = await case.connection.fetchval(_REQUESTS["provision_username"], request.user_id)
+            if ask.username != username:
+                return Refused(code="refused", reason="wrong_provision_username")
+        return decision
+
+    async def _begin(
+        self, case: Case, request: ProvisionRequest, ask: Prov, key: str | None, *, after_deadline: bool
+    ) -> list[Outgoing]:
+        if after_deadline:
+            assert case.run is not None
+            await close_past_deadline(case.connection, request, case.run, self.event_key)
+        await runs.begin(
+            case.connection,
+            self.run_keys,
+            request,
+            wire="kura",
+            activation_key=key,
+            author=case.author,
+            device=_device(ask),
+            now=case.now,
+        )
+        run = await runs.lock_live(case.connection, request)
+        assert run is not None
+        if key is not None:
+            sealed = self.run_keys.sealing_keys.seal(_key_context(request, run), key)
+            await case.connection.execute(_RUNS["keep_key"], run.id, sealed)
+        await _plan(case.connection, run)
+        return await self._step(dataclasses.replace(case, run=await runs.lock_live(case.connection, request)), Alive())
+
+    async def _repeat(self, case: Case, request: ProvisionRequest, key: str | None) -> list[Outgoing]:
+        assert case.run is not None
+        answer = await runs.repeat(case.connection, self.run_keys, request, case.run, activation_key=key)
+        await case.note("ask_repeated", run=case.run.number, digest=answer.digest)
+        return await self._step(case, Alive())
+
+    async def _step(self, case: Case, message: Message) -> list[Outgoing]:
+        run = case.run
+        if case.request is None or run is None or run.wire != "kura":
+            await case.note("reply_ignored", "reply_of_another_run")
+            return []
+        steps = await load_steps(case.connection, run)
+        decision = decide_step(
+            run.state, steps, message, now=case.now, past_deadline=run.past_deadline, rules=self.rules
+        )
+        if isinstance(decision, Denied):
+            if not isinstance(message, Alive):  # late, replayed, of another run: noted, without effect
+                await case.note("reply_ignored", decision.reason)
+            return []
+        if isinstance(message, Reply) and message.code == 200:
+            await runs.extend(case.connection, run, asks.CONFIRM_WITHIN_AFTER_STATUS)
+        return await self._act(case, case.request, run, decision, message)
+
+    async def _act(
+        self, case: Case, request: ProvisionRequest, run: Run, decision: Effect, message: Message
+    ) -> list[Outgoing]:
+        connection, step = case.connection, decision.step
+        if isinstance(decision, Hear):
+            await connection.execute(_STEPS["set_heard"], run.id, step.position, decision.state)
+            return []
+        if isinstance(decision, Send):
+            return await self._send(case, request, run, decision)
+        if isinstance(decision, Advance):
+            await connection.execute(_STEPS["set_heard"], run.id, step.position, StepState.DONE)
+            await _move(case, request, run, decision.moves, step)
+            return await self._send(case, request, run, decision.then) if decision.then is not None else []
+        said = {**_name(run, step), **_error(message)}
+        if isinstance(decision, Retry):
+            await _note(case, request, "step_failed", run=run.number, retries=step.retries + 1, **said)
+            again = _new_ids(step)
+            return await self._send(case, request, run, Send(step=again))
+        assert isinstance(decision, Fail)
+        await runs.end(
+            connection,
+            request,
+            run,
+            state=RunState.FAILED,
+            author=case.author,
+            reason="step_failed",
+            attempt=True,
+            detail=said,
+        )
+        return []
+
+    async def _send(self, case: Case, request: ProvisionRequest, run: Run, send: Send) -> list[Outgoing]:
+        step = send.step
+        await _move(case, request, run, send.moves, step)
+        await case.connection.execute(
+            _STEPS["set_sent"], run.id, step.position, step.request_id, step.job_id, step.retries
+        )
+        await _note(case, request, "step_sent", run=run.number, again=step.sent_at is not None, **_name(run, step))
+        outgoing = self._request(request, run, step)
+        payload = kura_payload.encode(outgoing.metrics, outgoing.body, timestamp=_milliseconds(case.now))
+        if len(payload) > self.answer_limit:
+            raise AnswerTooLarge
+        return [(outgoing.topic, payload)]
+
+    def _request(self, request: ProvisionRequest, run: Run, step: Step) -> Request:
+        client_id = request.client_id
+        if step.kind is StepKind.APPLICATION:
+            application = run.answer["applications"][step.position - 1]
+            return kura_messages.download_request(self.provision_account, client_id, step, application)
+        answer = self._answer(request, run)
+        configuration = merge_for_kura(
+            runs.open_configuration(self.run_keys.sealing_keys, request, run.answer), **answer.connection
+        )
+        xml = kura_xml.render(configuration)
+        return kura_messages.configuration_request(self.provision_account, client_id, step, xml)
+
+    def _answer(self, request: ProvisionRequest, run: Run) -> Answer:
+        """By the key that the run began with: it is not asked again when the configuration's turn comes."""
+        key = None
+        if run.sealed_key is not None:
+            key = self.run_keys.sealing_keys.open(_key_context(request, run), run.sealed_key)
+        return runs.answer_of(self.run_keys, request, run, activation_key=key)
+
+
+def _read(topic: Topic, data: bytes) -> Prov | Reply | Notice | Malformed:
+    """A BIRTH asks with nothing: its metrics are of no use before the device is at home."""
+    try:
+        payload: Payload = kura_payload.decode(data)
+    except Unreadable as error:
+        return Malformed(error.reason)
+    if topic.kind is Kind.REPLY:
+        return kura_messages.parse_reply(topic.resource, payload.metrics)
+    if topic.kind is Kind.NOTIFY:
+        return kura_messages.parse_notify(topic.resource, payload.metrics)
+    return Prov() if topic.kind is Kind.BIRTH else kura_messages.parse_prov(payload.metrics)
+
+
+def _device(ask: Prov) -> dict[str, str]:
+    version = ask.certificate_version
+    return {} if version is None else {"provisioningCertificateVersion": version}
+
+
+def _key_context(request: ProvisionRequest, run: Run) -> str:
+    """Where a sealed key belongs: elsewhere it does not open."""
+    return f"activation key\0{request.account_id}\0{request.client_id}\0{run.name}"
+
+
+async def load_steps(connection: Connection, run: Run) -> list[Step]:
+    """Every step of a run, in order."""
+    return [
+        Step(**{**row, "kind": StepKind(row["kind"]), "state": StepState(row["state"])})
+        for row in await connection.fetch(_STEPS["of_run"], run.id)
+    ]
+
+
+async def _plan(connection: Connection, run: Run) -> None:
+    """Each application, then the configuration."""
+    kinds = [StepKind.APPLICATION] * len(run.answer["applications"]) + [StepKind.CONFIGURATION]
+    for position, kind in enumerate(kinds, 1):
+        step = _new_ids(Step(position=position, kind=kind, state=StepState.WAITING, request_id=""))
+        arguments = (run.account_id, run.id, position, kind, step.request_id, step.job_id)
+        await connection.execute(_STEPS["insert"], *arguments)
+
+
+def _new_ids(step: Step) -> Step:
+    """The step's next try: 128 random bits, and 63 for a job, which Kura reads as a long above 0."""
+    return Step(
+        position=step.position,
+        kind=step.kind,
+        state=step.state,
+        request_id=secrets.token_hex(16),
+        job_id=secrets.randbelow(2**63 - 1) + 1 if step.kind is StepKind.APPLICATION else None,
+        retries=step.retries + 1 if step.request_id else 0,
+        sent_at=step.sent_at,
+    )
+
+
+async def _move(case: Case, request: ProvisionRequest, run: Run, states: tuple[RunState, ...], step: Step) -> None:
+    for state in states:
+        await runs.move(case.connection, request, run, state, author=case.author, **_name(run, step))
+
+
+async def _note(case: Case, request: ProvisionRequest, kind: str, **detail: Any) -> None:
+    """What is part of the run's story is written down, whatever the client's share is."""
+    await events.append(
+        case.connection,
+        case.author,
+        kind,
+        account_id=request.account_id,
+        request_id=request.id,
+        client_id=request.client_id,
+        **detail,
+    )
+
+
+def _name(run: Run, step: Step) -> dict[str, str]:
+    """What people call a step."""
+    if step.kind is StepKind.CONFIGURATION:
+        return {"step": "configuration"}
+    application = run.answer["applications"][step.position - 1]
+    return {"step": f"{application['name']} {application['version']}"}
+
+
+def _error(message: Message) -> dict[str, str]:
+    """What the device said of its error."""
+    text = {} if isinstance(message, Alive) or message.text is None else {"detail": message.text}
+    if isinstance(message, Reply):
+        return {"response_code": str(message.code), **text}
+    return {f"{message.resource}_status": message.status, **text} if isinstance(message, Notice) else text
+
+
+def _milliseconds(moment: datetime.datetime) -> int:
+    return int(moment.timestamp() * 1000)
