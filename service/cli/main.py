@@ -6,6 +6,7 @@ import click
 
 from service import keys
 from service.cli import secret
+from service.cli.authority import ca
 from service.cli.context import Commands, json_option
 from service.cli.platform import account, broker, recovery_group, service
 from service.cli.registry import device, user
@@ -40,5 +41,5 @@ def create_key(kid: str | None, path: str | None, as_json: bool) -> None:
         place.hand_over("made a key", {"kid": kid}, secret=text, field="key", what="the key")
 
 
-for command in (account, broker, user, request, device, service, recovery_group, key):
+for command in (account, broker, user, request, device, service, recovery_group, key, ca):
     main.add_command(command)

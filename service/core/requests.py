@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.core import answers, device_config, endpoints, names
+from service.core import answers, certificates, device_config, endpoints, names
 from service.core.applications import check_applications
 from service.core.problems import Problem
 from service.core.states import RequestState
@@ -72,6 +72,8 @@ class Surroundings:
     # {endpoint URL: broker id} of the account brokers that serve the account.
     endpoints: Mapping[str, int]
     now: datetime.datetime
+    # {endpoint URL: CA to trust there} of those that have one.
+    cas: Mapping[str, str] = field(default_factory=dict)
     client_id_taken: bool = False
     namesake: NamesakeUser | None = None
 
@@ -105,6 +107,7 @@ def check_new(new: NewRequest, around: Surroundings, limits: Limits) -> tuple[Ac
         account=around.account,
         client_id=new.client_id,
         endpoint=endpoint or "",
+        ca=around.cas.get(endpoint or ""),
         configuration=new.additional_device_configuration,
         applications=new.applications,
         limit=limits.answer_bytes,
@@ -228,6 +231,7 @@ def check_content(
     configuration: device_config.Configuration,
     applications: Sequence[Mapping[str, Any]],
     limit: int,
+    ca: str | None = None,
 ) -> Iterator[Problem]:
     """
     The applications, and that the whole answer fits into a message.
@@ -245,6 +249,7 @@ def check_content(
         client_id=client_id.encode("utf-8", "replace").decode("utf-8"),
         configuration=device_config.render_json(device_config.without_overridden(configuration)),
         applications=applications,
+        ca=certificates.ca_for(endpoint, ca) if endpoint else None,
     )
     if size > limit:
         yield Problem(
@@ -325,6 +330,7 @@ def check_change(stored: StoredRequest, changes: Changes, around: Surroundings, 
         account=around.account,
         client_id=stored.client_id,
         endpoint=endpoint,
+        ca=around.cas.get(endpoint),
         configuration=kept(changes.additional_device_configuration, stored.additional_device_configuration),
         applications=kept(changes.applications, stored.applications),
         limit=limits.answer_bytes,
