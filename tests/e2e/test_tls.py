@@ -14,9 +14,11 @@ import pytest
 
 from service.mqtt.device import DeviceUnreached
 from service.operations import broker_ca
+from tests.e2e.mqtt_raw import Client
 from tests.support.certificates import new_authority
-from tests.support.database import make_request
-from tests.support.devices import Run, eventually, run_device
+from tests.support.command import DONE, INVALID, UNREACHABLE, Done, Program
+from tests.support.database import PASSWORD, make_request
+from tests.support.devices import Run, eventually, payload, run_device
 from tests.support.world import World
 
 LONG_AGO = datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC)
@@ -56,6 +58,17 @@ async def test_a_device_is_provisioned_over_tls(encrypted_world: World, tmp_path
     assert again.names()[-1] == "received it back"
 
 
+async def is_certified(world: World) -> bool:
+    """Whether the account broker shows a certificate that holds."""
+    context = ssl.create_default_context(cadata=world.authority.pem.decode())
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", world.account_tls_port, ssl=context)
+    except ssl.SSLError:
+        return False
+    writer.close()
+    return True
+
+
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "another CA": ({"authority": new_authority()}, "no CA that is trusted here has signed it"),
     "another address": ({"hosts": ["127.0.0.2", "broker.example"]}, "it is not for 127.0.0.1"),
@@ -91,20 +104,57 @@ async def test_a_wrong_certificate_of_the_account_broker(encrypted_world: World,
     kept = json.loads((tmp_path / "gw-1.json").read_text())
     world.certify("account")
     world.account_broker.signal(signal.SIGHUP)
-
-    async def certificate_is_the_new_one() -> bool:
-        context = ssl.create_default_context(cadata=world.authority.pem.decode())
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", world.account_tls_port, ssl=context)
-        except ssl.SSLError:
-            return False
-        writer.close()
-        return True
-
-    await eventually(certificate_is_the_new_one)
+    await eventually(lambda: is_certified(world))
     run = await run_encrypted(world, tmp_path)
     assert run.answer()["connection"] == kept["connection"]
     assert run.names()[-1] == "received it back"
+
+
+async def test_a_renewed_certificate_interrupts_nobody(encrypted_world: World, tmp_path: Path) -> None:
+    """Certificate replaced and SIGHUP: who is connected stays, and new connections meet the new one."""
+    world = encrypted_world
+    world.certify("account", authority=new_authority("for now"))
+    world.start()
+    await make_request(world.admin, "gw-1")
+    await broker_ca.change(world.admin, "account-broker", None)
+    with pytest.raises(DeviceUnreached):
+        await run_encrypted(world, tmp_path)
+    new = json.loads((tmp_path / "gw-1.json").read_text())["connection"]
+    client = await Client.open(world.account_port)
+    assert await client.connect("gw-1", username=new["username"], password=new["password"]) == 0
+    world.certify("account")
+    world.account_broker.signal(signal.SIGHUP)
+    await eventually(lambda: is_certified(world))
+    await client.subscribe("acme/gw-1/#")
+    assert await client.publish("acme/gw-1/hello", b"still here", qos=1) == 0
+    packet = await client.message()
+    assert packet is not None
+    assert payload(packet) == b"still here"
+    client.close()
+
+
+async def test_the_command_says_what_is_wrong(encrypted_world: World, tmp_path: Path) -> None:
+    """Exit status 4, the reason in words, and nothing tried again; 2 for a CA file that is none."""
+    world = encrypted_world
+    world.start()
+    await make_request(world.admin, "gw-1")
+    for name, authority in (("right", world.authority), ("wrong", new_authority())):
+        (tmp_path / f"{name}.pem").write_bytes(authority.pem)
+    (tmp_path / "none.pem").write_text("not PEM")
+    program = Program(name="cli", environment={"PROVISION_PASSWORD": PASSWORD})
+
+    async def run(ca: str, status: int, host: str = "127.0.0.1", **options: Any) -> Done:
+        url = f"mqtts://{host}:{world.provision_tls_port}"
+        arguments = ("--username", "factory-gw-1", "--broker", url, "--ca-file", str(tmp_path / f"{ca}.pem"))
+        return await program.process("device", "run", "gw-1", *arguments, status=status, cwd=tmp_path, **options)
+
+    wrong = (await run("wrong", UNREACHABLE)).out.splitlines()
+    assert len(wrong) == 2
+    assert wrong[1].startswith("gave up  why=the provision broker: the broker's certificate is not trusted: no CA")
+    other = (await run("right", UNREACHABLE, host="localhost")).out.splitlines()
+    assert other[-1].endswith("the broker's certificate is not trusted: it is not for localhost")
+    assert "--ca-file: the CA to trust cannot be read" in (await run("none", INVALID)).err
+    assert (await run("right", DONE)).out.splitlines()[-1] == "received it back  account=acme"
 
 
 async def test_the_answers_ca_is_the_only_one_trusted(encrypted_world: World, tmp_path: Path) -> None:
@@ -134,6 +184,21 @@ async def test_the_systems_cas_are_trusted_without_any(encrypted_world: World, t
         await run_encrypted(encrypted_world, tmp_path, ca_file="")
 
 
+async def test_the_responder_uses_tls_as_well(encrypted_world: World, tmp_path: Path) -> None:
+    """`PROVISION_PROVISION_BROKER` at mqtts://, with its CA file."""
+    world = encrypted_world
+    (tmp_path / "ca.pem").write_bytes(world.authority.pem)
+    world.settings = {
+        "PROVISION_PROVISION_BROKER": world.provision_tls_url,
+        "PROVISION_PROVISION_BROKER_CA_FILE": str(tmp_path / "ca.pem"),
+    }
+    world.responder = world.new_responder("responder")
+    world.start()
+    await make_request(world.admin, "gw-1")
+    run = await run_encrypted(world, tmp_path)
+    assert run.names()[-1] == "received it back"
+
+
 async def test_a_plain_port_and_a_websocket_are_named(encrypted_world: World, tmp_path: Path) -> None:
     """mqtts:// at a listener without TLS is never taken for one without encryption."""
     world = encrypted_world
@@ -142,6 +207,11 @@ async def test_a_plain_port_and_a_websocket_are_named(encrypted_world: World, tm
         await run_encrypted(world, tmp_path, broker=f"mqtts://127.0.0.1:{world.provision_port}", patience=0.5)
     with pytest.raises(DeviceUnreached, match="wss:// is not spoken by this client"):
         await run_encrypted(world, tmp_path, broker="wss://127.0.0.1/mqtt")
+    await world.database.execute("UPDATE brokers SET endpoints = '{wss://127.0.0.1/mqtt}' WHERE role = 'account'")
+    await make_request(world.admin, "gw-2")
+    with pytest.raises(DeviceUnreached, match="the account broker: wss:// is not spoken by this client"):
+        await run_encrypted(world, tmp_path, "gw-2")
+    assert json.loads((tmp_path / "gw-2.json").read_text())["connection"]["ca"] == world.authority.pem.decode()
     assert "gw-1" not in connected(world, "provision")
 
 
