@@ -10,4 +10,4 @@ ALTER TABLE brokers ADD COLUMN ca text
 -- An administrator's request is judged with it (the answer's size), a run answers it. It is nobody's secret.
 GRANT SELECT (ca) ON brokers TO provisioning_admin, provisioning_responder;
 
-CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0009_broker_ca' $$;
+CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0011_broker_ca' $$;
