@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded import brokers, postgres
+from embedded import brokers, postgres, tls
 from embedded.setup import Place, demonstrate, make_keys, register, with_administration
 from service.db.migrations import Migrator
 from service.keys import Secret
@@ -33,6 +33,8 @@ class Volumes:
     secrets: Path = Path("/secrets")
     brokers: Path = Path("/brokers")
     device: Path = Path("/device")
+    # Mounted by `setup` alone: the key that signs brokers' certificates.
+    ca: Path = Path("/ca")
 
 
 def make_superuser_password(volumes: Volumes) -> None:
@@ -59,12 +61,14 @@ async def set_up(volumes: Volumes, environ: Mapping[str, str]) -> None:
             place.put(f"{role}-database-url", f"postgresql://provisioning_{role}:{text}@{host}/{DATABASE}")
     await asyncio.to_thread(Migrator(Secret(place.get("migrator-database-url"))).up)
     make_keys(place)
+    ca = _make_certificates(volumes)
 
     async def work(admin: Administration) -> None:
         await register(
             place,
             admin,
             endpoint=environ["ACCOUNT_ENDPOINT"],
+            ca=ca,
             has_files=lambda role: (volumes.brokers / f"{role}.conf").exists(),
             write_files=lambda role, secret: write_broker_file(volumes, role, secret),
         )
@@ -75,11 +79,30 @@ async def set_up(volumes: Volumes, environ: Mapping[str, str]) -> None:
     _give(volumes.device, SERVICE_USER)
 
 
+def _make_certificates(volumes: Volumes) -> str:
+    """A development CA, and certificates for the names that containers and this machine know the brokers by."""
+    tls.make_ca(volumes.ca / "development")
+    for role in ("provision", "account"):
+        hosts = (f"{role}-broker", *tls.HERE)
+        tls.make_certificate(volumes.ca / "development", volumes.brokers / f"{role}-tls", hosts, give=_keep)
+    made = tls.ca_file(volumes.ca / "development").read_text(encoding="ascii")
+    # What the demonstration's device trusts at the provision broker, as its maker would put it there.
+    (volumes.device / "ca.pem").write_text(made, encoding="ascii")
+    return made
+
+
+def _keep(*_paths: Path) -> None:
+    """All of the volume is given to the brokers' user, at the end."""
+
+
 def write_broker_file(volumes: Volumes, role: str, secret: str) -> None:
     """The shipped go-auth file, filled in; it holds the broker's secret, so it is its owner's alone."""
     words = {
         "PORT": "1883",
         "ADDRESS": "0.0.0.0",  # noqa: S104  (inside its container; compose.yaml publishes it on loopback)
+        "TLS_PORT": "8883",
+        "TLS_ADDRESS": "0.0.0.0",  # noqa: S104  (as above)
+        **tls.words(volumes.brokers / f"{role}-tls"),
         "PLUGIN": "/mosquitto/go-auth.so",
         "BROKER": f"{role}-broker",
         "SECRET": secret,
@@ -97,7 +120,7 @@ def _give(folder: Path, user: int) -> None:
     """A volume and its files to the user of the containers that read them."""
     if os.geteuid() != 0 or not folder.exists():
         return
-    for path in (folder, *folder.iterdir()):
+    for path in (folder, *folder.rglob("*")):
         os.chown(path, user, user)
     folder.chmod(0o700)
 
@@ -108,7 +131,13 @@ async def be_device(volumes: Volumes, environ: Mapping[str, str]) -> None:
 
     async def work(admin: Administration) -> None:
         store = volumes.device / "answer.json"
-        await demonstrate(admin, broker=environ["PROVISION_BROKER"], store=store, keeps=Place(volumes.device))
+        await demonstrate(
+            admin,
+            broker=environ["PROVISION_BROKER"],
+            ca_file=volumes.device / "ca.pem",
+            store=store,
+            keeps=Place(volumes.device),
+        )
 
     await with_administration(place, work)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from embedded import brokers, postgres
+from embedded import brokers, postgres, tls
 from embedded.processes import Managed, accepts, answers
 from embedded.state import ROOT, CannotGoOn, State
 
@@ -85,13 +85,13 @@ def responder(state: State) -> Managed:
 
 def broker(state: State, role: str) -> Managed:
     """One of the two brokers."""
-    port = state.ports[f"UP_{role.upper()}_PORT"]
+    ports = [state.ports.get(f"UP_{role.upper()}_{kind}") for kind in ("PORT", "TLS_PORT")]
     return Managed(
         name=f"{role}-broker",
         command=[brokers.find_mosquitto(), "-c", str(state.mosquitto / f"{role}.conf")],
         folder=state.processes,
         environment={"PATH": "/usr/bin:/bin"},
-        is_ready=lambda: accepts(port),
+        is_ready=lambda: all(accepts(port) for port in ports if port is not None),
     )
 
 
@@ -107,6 +107,9 @@ def write_broker_files(state: State, role: str, secret: str) -> None:
     words = {
         "PORT": str(state.ports[f"UP_{role.upper()}_PORT"]),
         "ADDRESS": "127.0.0.1",
+        "TLS_PORT": str(state.ports[f"UP_{role.upper()}_TLS_PORT"]),
+        "TLS_ADDRESS": "127.0.0.1",
+        **tls.words(state.certificates(role)),
         "PLUGIN": str(state.mosquitto / "provisioning.so"),
         "HOOKS_URL": state.url("UP_HOOKS_PORT"),
         "BROKER": f"{role}-broker",

@@ -89,6 +89,7 @@ async def register(
     admin: Administration,
     *,
     endpoint: str,
+    ca: str,
     has_files: Callable[[str], bool],
     write_files: Callable[[str, str], None],
 ) -> list[str]:
@@ -98,8 +99,8 @@ async def register(
     for role in ("provision", "account"):
         name = f"{role}-broker"
         if name not in known:
-            urls = [endpoint] if role == "account" else []
-            write_files(role, await accounts.create_broker(admin, name, role=role, urls=urls))
+            given: dict[str, Any] = {"urls": [endpoint], "ca": ca} if role == "account" else {}
+            write_files(role, await accounts.create_broker(admin, name, role=role, **given))
             made.append(name)
         elif not has_files(role):
             # Cut off between the two writes, and its secret with it: a new one.
@@ -121,7 +122,7 @@ async def _replace_secret(admin: Administration, broker: str) -> str:
     return secret
 
 
-async def demonstrate(admin: Administration, *, broker: str, store: Path, keeps: Place) -> None:
+async def demonstrate(admin: Administration, *, broker: str, ca_file: Path, store: Path, keeps: Place) -> None:
     """A provision request, and the simulated device that it fits. `keeps`: where the device has its factory secrets."""
     found = await requests.list_requests(admin, ACCOUNT, CLIENT_ID)
     if found and found[0]["status"] == "PROVISIONED":
@@ -137,6 +138,7 @@ async def demonstrate(admin: Administration, *, broker: str, store: Path, keeps:
         activation_key=keeps.get("demo-activation-key"),
         seal=True,
         facts={"serial": "0001", "model": "simulated"},
+        ca_file=str(ca_file),
         store=store,
         patience=60,
         first_wait=5,

@@ -27,6 +27,8 @@ PORTS = {
     "UP_POSTGRES_PORT": 54329,
     "UP_PROVISION_PORT": 18831,
     "UP_ACCOUNT_PORT": 18832,
+    "UP_PROVISION_TLS_PORT": 18883,
+    "UP_ACCOUNT_TLS_PORT": 18884,
     "UP_HOOKS_PORT": 18081,
     "UP_HOOKS_METRICS_PORT": 18082,
     "UP_RESPONDER_METRICS_PORT": 18083,
@@ -58,6 +60,15 @@ class State:
     def mosquitto(self) -> Path:
         """What Mosquitto's user reads: plugin, configuration, its own secrets."""
         return self.folder / "mosquitto"
+
+    @property
+    def ca(self) -> Path:
+        """The development CA: ca.pem for everybody, its key for us alone."""
+        return self.folder / "ca"
+
+    def certificates(self, role: str) -> Path:
+        """A broker's certificate and key."""
+        return self.mosquitto / f"{role}-tls"
 
     @property
     def environment(self) -> Path:
@@ -101,6 +112,7 @@ def make(environ: Mapping[str, str], root: Path = ROOT) -> State:
     """The state, made where there is none. Raises CannotGoOn, which names a setting that is wrong or a busy port."""
     found = find(root)
     if found is not None:
+        _refuse_older(found)
         _refuse_other_ports(found, environ)
         return found
     ports = _ports(environ)
@@ -133,6 +145,15 @@ def _ports(environ: Mapping[str, str]) -> dict[str, int]:
     if len(set(ports.values())) != len(ports):
         raise CannotGoOn(f"each of {', '.join(PORTS)} needs a port of its own")
     return ports
+
+
+def _refuse_older(state: State) -> None:
+    missing = [setting for setting in PORTS if setting not in state.ports]
+    if missing:
+        raise CannotGoOn(
+            f"this installation was made by an older version, without {', '.join(missing)}: "
+            "`make clean` forgets it (and everything), then `make up` again"
+        )
 
 
 def _refuse_other_ports(state: State, environ: Mapping[str, str]) -> None:

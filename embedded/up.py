@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from embedded import brokers, postgres, services, state
+from embedded import brokers, postgres, services, state, tls
 from embedded.processes import DidNotStart, accepts
 from embedded.setup import CLIENT_ID, Place, console, demonstrate, make_keys, register, with_administration
 from embedded.state import CannotGoOn, State
@@ -45,6 +46,7 @@ def up() -> int:
     _migrate(current)
     with step("keys"):
         make_keys(place)
+    _make_certificates(current)
     asyncio.run(with_administration(place, lambda admin: _register(current, admin)))
     for process in services.in_order(current):
         with step(process.name) as done:
@@ -85,6 +87,16 @@ def _start_postgres(current: State) -> None:
         done(f"started on 127.0.0.1:{cluster.port}")
 
 
+def _make_certificates(current: State) -> None:
+    with step("certificates") as done:
+        made = ["a development CA"] if tls.make_ca(current.ca) else []
+        for role in ("provision", "account"):
+            if tls.make_certificate(current.ca, current.certificates(role), tls.HERE):
+                made.append(f"{role}-broker")
+                services.broker(current, role).signal(signal.SIGHUP)  # where it runs already, with the one before
+        done(f"made {', '.join(made)}" if made else "as they were")
+
+
 def _migrate(current: State) -> None:
     cluster = services.cluster(current)
     with step("schema") as done:
@@ -104,7 +116,8 @@ async def _register(current: State, admin: Administration) -> None:
         made = await register(
             Place(current.secrets),
             admin,
-            endpoint=f"mqtt://127.0.0.1:{current.ports['UP_ACCOUNT_PORT']}",
+            endpoint=f"mqtts://localhost:{current.ports['UP_ACCOUNT_TLS_PORT']}",
+            ca=tls.ca_file(current.ca).read_text(encoding="ascii"),
             has_files=lambda role: (current.mosquitto / f"{role}.conf").exists(),
             write_files=lambda role, secret: services.write_broker_files(current, role, secret),
         )
@@ -114,7 +127,8 @@ async def _register(current: State, admin: Administration) -> None:
 async def _demonstrate(current: State, admin: Administration) -> None:
     await demonstrate(
         admin,
-        broker=f"mqtt://127.0.0.1:{current.ports['UP_PROVISION_PORT']}",
+        broker=f"mqtts://localhost:{current.ports['UP_PROVISION_TLS_PORT']}",
+        ca_file=tls.ca_file(current.ca),
         store=current.secrets / "demo-answer.json",
         keeps=Place(current.secrets),
     )
@@ -126,8 +140,9 @@ def _explain(current: State, seconds: float) -> None:
         f"""
 [bold]Everything runs[/] ({seconds:.0f} s).
 
-  provision broker  mqtt://127.0.0.1:{ports["UP_PROVISION_PORT"]}
-  account broker    mqtt://127.0.0.1:{ports["UP_ACCOUNT_PORT"]}
+  provision broker  mqtts://localhost:{ports["UP_PROVISION_TLS_PORT"]}  (mqtt://127.0.0.1:{ports["UP_PROVISION_PORT"]})
+  account broker    mqtts://localhost:{ports["UP_ACCOUNT_TLS_PORT"]}  (mqtt://127.0.0.1:{ports["UP_ACCOUNT_PORT"]})
+  their CA          {tls.ca_file(current.ca)}
   hooks             {current.url("UP_HOOKS_METRICS_PORT")}  /livez /readyz /metrics
   responder         {current.url("UP_RESPONDER_METRICS_PORT")}  /livez /readyz /metrics
   state and logs    {current.folder}

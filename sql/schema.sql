@@ -555,7 +555,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0010_kura_runs' $$;
+    AS $$ SELECT '0011_broker_ca' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -634,6 +634,9 @@ CREATE TABLE public.brokers (
     endpoints text[] DEFAULT '{}'::text[] NOT NULL,
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ca text,
+    CONSTRAINT brokers_ca_is_certificates CHECK ((ca ~ '^(-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=]+\n)+-----END CERTIFICATE-----\n)+$'::text)),
+    CONSTRAINT brokers_ca_length CHECK ((octet_length(ca) <= 16384)),
     CONSTRAINT brokers_name_rule CHECK ((name ~ '^[A-Za-z0-9_-]{3,255}$'::text)),
     CONSTRAINT brokers_previous_secret_is_sha256 CHECK ((octet_length(previous_secret_sha256) = 32)),
     CONSTRAINT brokers_role_known CHECK ((role = ANY (ARRAY['provision'::text, 'account'::text]))),
@@ -1513,6 +1516,9 @@ GRANT SELECT(role) ON TABLE public.brokers TO provisioning_responder;
 
 GRANT SELECT(endpoints) ON TABLE public.brokers TO provisioning_admin;
 GRANT SELECT(endpoints) ON TABLE public.brokers TO provisioning_responder;
+
+GRANT SELECT(ca) ON TABLE public.brokers TO provisioning_admin;
+GRANT SELECT(ca) ON TABLE public.brokers TO provisioning_responder;
 
 GRANT SELECT ON SEQUENCE public.brokers_id_seq TO provisioning_backup;
 

@@ -16,6 +16,7 @@ from service.cli import output, secret
 from service.cli.context import json_option
 from service.core.endpoints import check_endpoint
 from service.core.names import PROVISION_ACCOUNT
+from service.mqtt.client import NotUsable, trust
 from service.mqtt.device import FIRST_WAIT, Device, DeviceRefused, DeviceUnreached, Simulation
 from service.mqtt.kura_device import Gateway, KuraSimulation
 
@@ -48,7 +49,12 @@ def _say_json(step: str, **what: Any) -> None:
 @click.option(
     "--mqtt-version", type=click.Choice(["3.1.1", "5"]), default="5", show_default=True, help="Spoken to both brokers."
 )
-@click.option("--ca-file", type=click.Path(), default="", help="CA that brokers' certificates must be signed by.")
+@click.option(
+    "--ca-file",
+    type=click.Path(),
+    default="",
+    help="CA of an mqtts:// provision broker; and of the account's, where the answer brings none.",
+)
 @click.option("--serial", help="Told with the ask (JSON).")
 @click.option("--only-birth", is_flag=True, help="Kura: say BIRTH and no PROV, as a stock gateway.")
 @click.option(
@@ -81,7 +87,7 @@ def device_run(client_id: str, as_json: bool, **options: Any) -> None:
     """
     Be the device CLIENT_ID: from its factory credentials to its account's broker, as docs/protocol.md says.
 
-    Exit status: 0 it works at its account's broker, 3 refused, 4 not reached.
+    Exit status: 0 it works at its account's broker, 3 refused, 4 not reached, or a certificate is not trusted.
     """
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     _check(client_id, options)
@@ -126,6 +132,11 @@ def _check(client_id: str, options: Mapping[str, Any]) -> None:
         raise click.UsageError("--only-birth and --fail are for --wire kura")
     if options["seal"] and options["activation_key_file"] is None:
         raise click.UsageError("--seal needs --activation-key-file")
+    if options["ca_file"]:
+        try:
+            trust(ca_file=options["ca_file"])
+        except NotUsable as error:
+            raise click.UsageError(f"--ca-file: {error}") from error
 
 
 def is_text(text: str) -> bool:
@@ -142,7 +153,8 @@ def _check_kept(store: Path) -> None:
         answer = json.loads(store.read_text(encoding="utf-8"))
         connection = answer["connection"]
         complete = isinstance(answer["confirmed"], bool) and all(
-            isinstance(connection[name], str) for name in ("endpoint", "account", "client_id", "username", "password")
+            isinstance(connection[name], str)
+            for name in ("endpoint", "account", "client_id", "username", "password", *({"ca"} & connection.keys()))
         )
     except FileNotFoundError:
         return

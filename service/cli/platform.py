@@ -7,7 +7,7 @@ import click
 from service.cli import output, secret
 from service.cli.context import confirm, json_option, run, yes_option
 from service.core import names
-from service.operations import accounts, brokers, recovery, users
+from service.operations import accounts, broker_ca, brokers, recovery, users
 
 
 @click.group()
@@ -113,6 +113,16 @@ def _set_enabled(name: str, *, enabled: bool, as_json: bool) -> None:
     output.say(text, {"name": name, "enabled": enabled}, as_json=as_json)
 
 
+ca_option = click.option(
+    "--ca-file", type=click.Path(), help="PEM file with the CA that devices must trust there (account brokers)."
+)
+
+
+def read_ca(path: str | None) -> str | None:
+    """The file's text; whether it is a CA is judged by the operation."""
+    return None if path is None else secret.read_file(path, "CA")
+
+
 @click.group()
 def broker() -> None:
     """Brokers: who may ask the hooks."""
@@ -123,15 +133,24 @@ def broker() -> None:
 @click.option("--role", type=click.Choice(accounts.ROLES), required=True, help="What it is for.")
 @click.option("--endpoint", "urls", multiple=True, metavar="URL", help="Where devices reach it.")
 @click.option("--serves", multiple=True, metavar="ACCOUNT", help="An account that it serves (account brokers).")
+@ca_option
 @secret.file_option
 @json_option
 def create_broker(
-    name: str, role: str, urls: tuple[str, ...], serves: tuple[str, ...], secret_file: str | None, as_json: bool
+    name: str,
+    role: str,
+    urls: tuple[str, ...],
+    serves: tuple[str, ...],
+    ca_file: str | None,
+    secret_file: str | None,
+    as_json: bool,
 ) -> None:
     """Register a broker and make its secret."""
+    ca = read_ca(ca_file)
     with secret.new_place(secret_file, as_json=as_json) as place:
         made = run(
-            lambda admin: accounts.create_broker(admin, name, role=role, urls=urls, serves=serves), as_json=as_json
+            lambda admin: accounts.create_broker(admin, name, role=role, urls=urls, serves=serves, ca=ca),
+            as_json=as_json,
         )
         document = {"name": name, "role": role, "endpoints": urls, "accounts": serves}
         place.hand_over(f"created broker {name}", document, secret=made, field="secret", what=f"the secret of {name}")
@@ -145,7 +164,17 @@ def list_brokers(as_json: bool) -> None:
     if as_json:
         output.print_json(rows)
     else:
-        output.print_table(rows, ["name", "role", "endpoints", "accounts", "rotating"], empty="no brokers")
+        output.print_table(
+            rows, ["name", "role", "endpoints", "accounts", "rotating", "ca_expires_on"], empty="no brokers"
+        )
+
+
+def change_ca(name: str, ca_file: str | None, *, as_json: bool) -> None:
+    """The CA that devices are told to trust at a broker; none without a file."""
+    ca = read_ca(ca_file)
+    run(lambda admin: broker_ca.change(admin, name, ca), as_json=as_json)
+    text = f"devices are handed {'no CA' if ca is None else 'this CA'} for {name} from now on"
+    output.say(text, {"name": name, "ca": ca is not None}, as_json=as_json)
 
 
 @broker.command("serve")
@@ -174,12 +203,21 @@ def unserve(name: str, account_name: str, yes: bool, as_json: bool) -> None:
 
 @broker.command("change")
 @click.argument("name")
-@click.option(
-    "--endpoint", "urls", multiple=True, required=True, metavar="URL", help="Where devices reach it; instead of all."
-)
+@click.option("--endpoint", "urls", multiple=True, metavar="URL", help="Where devices reach it; instead of all.")
+@ca_option
+@click.option("--no-ca", is_flag=True, help="Hand out no CA: devices trust what they trust already.")
 @json_option
-def change_broker(name: str, urls: tuple[str, ...], as_json: bool) -> None:
-    """Give a broker these endpoints, and no others."""
+def change_broker(name: str, urls: tuple[str, ...], ca_file: str | None, no_ca: bool, as_json: bool) -> None:
+    """
+    Change a broker's endpoints (these and no others), or its CA.
+
+    What a device was answered stays as it was; runs that begin from now on get the new.
+    """
+    if [bool(urls), ca_file is not None, no_ca].count(True) != 1:
+        raise click.UsageError("say what to change: --endpoint, --ca-file or --no-ca, one at a time")
+    if not urls:
+        change_ca(name, ca_file, as_json=as_json)
+        return
     removed = run(lambda admin: brokers.change_endpoints(admin, name, urls), as_json=as_json)
     document = {"name": name, "endpoints": list(dict.fromkeys(urls)), "removed": removed}
     output.say(f"broker {name} has the endpoints {', '.join(document['endpoints'])}", document, as_json=as_json)

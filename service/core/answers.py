@@ -62,6 +62,20 @@ class Seal:
         return "Seal(***)"
 
 
+def connection(
+    *, endpoint: str, account: str, client_id: str, username: str, password: str, ca: str | None
+) -> dict[str, str]:
+    """Where to log in from now on, as whom, and (with `ca`, PEM) which CA alone to trust there."""
+    known = {
+        "endpoint": endpoint,
+        "account": account,
+        "client_id": client_id,
+        "username": username,
+        "password": password,
+    }
+    return known if ca is None else {**known, "ca": ca}
+
+
 def encode_accepted(
     answer: Answer,
     *,
@@ -93,17 +107,19 @@ def longest_accepted(
     client_id: str,
     configuration: Mapping[str, Mapping[str, Any]],
     applications: Sequence[Mapping[str, Any]],
+    ca: str | None = None,
 ) -> int:
     """How many bytes a request's longest answer has: sealed, with the id that JSON makes longest."""
     answer = Answer(
         run="r" * 22,
-        connection={
-            "endpoint": endpoint,
-            "account": account,
-            "client_id": client_id,
-            "username": "d-" + "u" * 26,
-            "password": "p" * 43,
-        },
+        connection=connection(
+            endpoint=endpoint,
+            account=account,
+            client_id=client_id,
+            username="d-" + "u" * 26,
+            password="p" * 43,
+            ca=ca,
+        ),
         configuration=configuration,
         applications=applications,
     )

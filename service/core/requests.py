@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.core import answers, device_config, endpoints, kura_size, names
+from service.core import answers, certificates, device_config, endpoints, kura_size, names
 from service.core.applications import MOST_APPLICATIONS, check_applications
 from service.core.problems import Problem
 from service.core.states import RequestState
@@ -74,6 +74,8 @@ class Surroundings:
     # {endpoint URL: broker id} of the account brokers that serve the account.
     endpoints: Mapping[str, int]
     now: datetime.datetime
+    # {endpoint URL: CA to trust there} of those that have one.
+    cas: Mapping[str, str] = field(default_factory=dict)
     client_id_taken: bool = False
     namesake: NamesakeUser | None = None
 
@@ -108,6 +110,7 @@ def check_new(new: NewRequest, around: Surroundings, limits: Limits) -> tuple[Ac
         account=around.account,
         client_id=new.client_id,
         endpoint=endpoint or "",
+        ca=around.cas.get(endpoint or ""),
         configuration=new.additional_device_configuration,
         applications=new.applications,
         limits=limits,
@@ -238,6 +241,7 @@ def check_content(
     configuration: device_config.Configuration,
     applications: Sequence[Mapping[str, Any]],
     limits: Limits,
+    ca: str | None = None,
 ) -> Iterator[Problem]:
     """
     The applications, and that the whole answer fits into a message, on whichever wire it is asked for.
@@ -257,7 +261,12 @@ def check_content(
     own = device_config.without_overridden(configuration)
     rendered = device_config.render_json(own)
     size = max(
-        answers.longest_accepted(**place, configuration=rendered, applications=applications),
+        answers.longest_accepted(
+            **place,
+            configuration=rendered,
+            applications=applications,
+            ca=certificates.ca_for(endpoint, ca) if endpoint else None,
+        ),
         kura_size.longest_configuration(**place, configuration=own),
     )
     if size > limits.answer_bytes:
@@ -344,6 +353,7 @@ def check_change(stored: StoredRequest, changes: Changes, around: Surroundings, 
         account=around.account,
         client_id=stored.client_id,
         endpoint=endpoint,
+        ca=around.cas.get(endpoint),
         configuration=kept(changes.additional_device_configuration, stored.additional_device_configuration),
         applications=kept(changes.applications, stored.applications),
         limits=limits,

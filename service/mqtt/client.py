@@ -46,6 +46,10 @@ class Unreachable(Exception):
     """No answer to the CONNECT: not reached, not trusted, or closed without a word."""
 
 
+class NotUsable(Unreachable):
+    """The other side is not trusted, or not spoken to like this: to try again in a moment is of no use."""
+
+
 class SubscribeRefused(Exception):
     """The broker refused a subscription."""
 
@@ -63,6 +67,8 @@ class Login:
     session_expiry: int = 0
     receive_maximum: int = 32
     keepalive: int = 30
+    # Of an mqtts:// broker these CAs alone are trusted: `ca` (PEM), or those of the file; the system's with neither.
+    ca: str = ""
     ca_file: str = ""
 
 
@@ -76,6 +82,33 @@ class _Unacknowledged(PersistentStorage):  # type: ignore[misc]
     def remove_message_by_mid(self, mid: int) -> None:
         super().remove_message_by_mid(mid)
         self.acknowledged.set()
+
+
+def trust(ca: str = "", ca_file: str = "") -> ssl.SSLContext:
+    """How an mqtts:// broker is verified, its name always. Raises NotUsable where the CA cannot be read."""
+    try:
+        context = ssl.create_default_context(cafile=None if ca else ca_file or None, cadata=ca or None)
+    except (ssl.SSLError, ValueError) as error:
+        raise NotUsable("the CA to trust cannot be read: it must be certificates in PEM") from error
+    except OSError as error:
+        raise NotUsable(f"the CA file cannot be read: {error.strerror}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+# OpenSSL's X509_V_ERR_*.
+_NOT_YET_VALID, _EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 9, 10, 62, 64
+
+
+def _why_not(error: ssl.SSLCertVerificationError, host: str) -> str:
+    """Which of the three it is that people have to mend: the name, the time, the CA."""
+    if error.verify_code in (_OTHER_HOST, _OTHER_ADDRESS):
+        return f"it is not for {host}"
+    if error.verify_code == _EXPIRED:
+        return "it, or its CA's, has expired"
+    if error.verify_code == _NOT_YET_VALID:
+        return "it, or its CA's, is not valid yet (or this clock is behind)"
+    return f"no CA that is trusted here has signed it ({error.verify_message})"
 
 
 async def first_of(*waits: Awaitable[object]) -> None:
@@ -160,11 +193,8 @@ class Connection:
     async def _connect(self, login: Login, timeout: float) -> None:
         scheme, host, port = address(login.url)
         if scheme not in ("mqtt", "mqtts"):
-            raise Unreachable(f"{scheme}:// is not spoken by this client")
-        try:
-            context = ssl.create_default_context(cafile=login.ca_file or None) if scheme == "mqtts" else False
-        except OSError as error:
-            raise Unreachable(f"the CA file cannot be read: {error.strerror}") from error
+            raise NotUsable(f"{scheme}:// is not spoken by this client, only mqtt:// and mqtts:// are")
+        context = trust(login.ca, login.ca_file) if scheme == "mqtts" else False
         connecting = asyncio.ensure_future(
             self._client.connect(
                 host, port, ssl=context, keepalive=login.keepalive, version=VERSIONS[login.version], raise_exc=True
@@ -179,7 +209,10 @@ class Connection:
         except MQTTConnectError as error:
             raise Refused(error._code) from error
         except ssl.SSLCertVerificationError as error:
-            raise Unreachable(f"the broker's certificate is not trusted: {error.verify_message}") from error
+            raise NotUsable(f"the broker's certificate is not trusted: {_why_not(error, host)}") from error
+        except ssl.SSLError as error:
+            why = (error.reason or "it failed").replace("_", " ").lower()
+            raise Unreachable(f"no TLS with the broker: {why}") from error
         except OSError as error:
             raise Unreachable(error.strerror or str(error)) from error
         finally:

@@ -3,6 +3,7 @@ The simulated device: the device's side of design 4.1 to the letter (docs/protoc
 
 Subscribe, then ask; the same ask again where no answer comes; ignore answers to what was not asked; store the answer
 before leaving; keep the factory credentials until the first login succeeds; refused there before that: back, and ask.
+A broker whose certificate does not hold is never spoken to: not unverified, and not in the clear.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from service.core import derivation, messages
 from service.core.answers import Answer
-from service.mqtt.client import Connection, Login, Refused, SubscribeRefused, Unreachable
+from service.mqtt.client import Connection, Login, NotUsable, Refused, SubscribeRefused, Unreachable
 
 FIRST_WAIT = 15.0
 LONGEST_WAIT = 600.0
@@ -146,11 +147,15 @@ class Simulation:
             ca_file=device.ca_file,
         )
         while True:
-            self._say("connecting to the provision broker", broker=device.broker, client_id=device.client_id)
+            self._say(
+                "connecting to the provision broker", broker=device.broker, client_id=device.client_id, **_trusts(login)
+            )
             try:
                 connection = await Connection.open(login, on_message)
             except Refused as refused:
                 raise DeviceRefused(f"the provision broker refused the connection (code {refused.code})") from refused
+            except NotUsable as error:
+                raise DeviceUnreached(f"the provision broker: {error}") from error
             except Unreachable as error:
                 self._say("not reached", why=str(error))
                 await self._pause(f"the provision broker: {error}")
@@ -264,10 +269,16 @@ class Simulation:
             username=target["username"],
             password=target["password"],
             version=self._device.version,
+            ca=target.get("ca", ""),
             ca_file=self._device.ca_file,
         )
         while True:
-            self._say("connecting to the account broker", broker=target["endpoint"], username=target["username"])
+            self._say(
+                "connecting to the account broker",
+                broker=target["endpoint"],
+                username=target["username"],
+                **_trusts(login),
+            )
             try:
                 connection = await Connection.open(login, on_message)
             except Refused as refused:
@@ -275,6 +286,8 @@ class Simulation:
                     await self._pause("the account broker refused the new credentials")
                     raise _AskAgain from refused
                 raise DeviceRefused(f"the account broker refused the connection (code {refused.code})") from refused
+            except NotUsable as error:
+                raise DeviceUnreached(f"the account broker: {error}") from error
             except Unreachable as error:
                 self._say("not reached", why=str(error))
                 await self._pause(f"the account broker: {error}")
@@ -292,6 +305,13 @@ class Simulation:
         self._check_patience(why)
         left = max(0.0, self._gives_up_at - time.monotonic())
         await asyncio.sleep(min(_random.uniform(0.5, 1.5), left + 0.01))
+
+
+def _trusts(login: Login) -> dict[str, str]:
+    """Of an encrypted connection: which CAs the broker's certificate is checked by."""
+    if not login.url.startswith("mqtts://"):
+        return {}
+    return {"trusts": "the answer's CA" if login.ca else "its CA file" if login.ca_file else "the system's CAs"}
 
 
 def _parse(payload: bytes) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from service.core.problems import InvalidInput, NotFound, NotPossible, Problem, 
 from service.db import queries
 from service.db.pool import Connection
 from service.db.records import Broker
-from service.operations import events
+from service.operations import broker_ca, events
 from service.operations.administration import Administration, find_account
 
 _ACCOUNTS = queries.load("accounts")
@@ -121,12 +121,19 @@ def _without_id(row: Any) -> dict[str, Any]:
 
 
 async def create_broker(
-    admin: Administration, name: str, *, role: str, urls: Sequence[str] = (), serves: Sequence[str] = ()
+    admin: Administration,
+    name: str,
+    *,
+    role: str,
+    urls: Sequence[str] = (),
+    serves: Sequence[str] = (),
+    ca: str | None = None,
 ) -> str:
     """
     Register a broker; returns its secret, which is shown this once. Raises InvalidInput.
 
     `urls`: where devices reach it. `serves`: accounts, for an account broker; a provision broker serves all of them.
+    `ca`: PEM, what devices are told to trust there.
     """
     problems = list(names.check_username(name, "name"))
     if role not in ROLES:
@@ -135,14 +142,20 @@ async def create_broker(
         problems.append(Problem(field="serves", rule="serves_all", text="a provision broker serves every account"))
     for url in urls:
         problems += endpoints.check_endpoint(url, "endpoint")
-    raise_problems(problems)
+    handed_out, ca_problems = broker_ca.read(ca, role)
+    raise_problems([*problems, *ca_problems])
     secret = keys.new_secret()
     async with admin.platform_transaction() as connection:
         if role == "provision":
             await _put_provision_account(connection, admin.provision_account)
         accounts = [await find_account(connection, account) for account in serves]
         broker_id = await connection.fetchval(
-            _BROKERS["insert"], name, role, keys.secret_hash(keys.BROKER, secret), list(dict.fromkeys(urls))
+            _BROKERS["insert"],
+            name,
+            role,
+            keys.secret_hash(keys.BROKER, secret),
+            list(dict.fromkeys(urls)),
+            handed_out,
         )
         for account in accounts:
             await connection.execute(_BROKERS["serve"], broker_id, account.id)
@@ -206,4 +219,4 @@ async def find_broker(connection: Connection, name: str) -> Broker:
 async def list_brokers(admin: Administration) -> list[dict[str, Any]]:
     """Every broker with the accounts it serves; never a secret."""
     async with admin.platform_transaction() as connection:
-        return [_without_id(row) for row in await connection.fetch(_BROKERS["list"])]
+        return [broker_ca.as_shown(_without_id(row)) for row in await connection.fetch(_BROKERS["list"])]

@@ -103,6 +103,7 @@ async def _look_around(
         account=account.name,
         account_enabled=account.enabled,
         endpoints={row["url"]: row["broker_id"] for row in offered},
+        cas={row["url"]: row["ca"] for row in offered if row["ca"] is not None},
         now=await connection.fetchval(_REQUESTS["now"]),
         client_id_taken=taken["client_id_taken"] and not own,
         namesake=NamesakeUser(

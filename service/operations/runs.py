@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from service import keys
-from service.core import asks, derivation, device_config
+from service.core import answers, asks, certificates, derivation, device_config
 from service.core.answers import Answer
 from service.core.states import RequestState, RunState
 from service.db import queries
@@ -28,6 +28,7 @@ _REQUESTS = queries.load("provision_requests")
 _RUNS = queries.load("provision_runs")
 _USERS = queries.load("users")
 _DEVICES = queries.load("devices")
+_BROKERS = queries.load("brokers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +152,11 @@ async def _stored_answer(connection: Connection, request: ProvisionRequest) -> d
         device_config.from_document(request.additional_device_configuration)
     )
     applications = await connection.fetch(_REQUESTS["applications"], request.id)
+    ca = await connection.fetchval(_BROKERS["ca"], request.broker_id)
     return {
         "endpoint": request.provision_endpoint,
         "account": request.account,
+        "ca": certificates.ca_for(request.provision_endpoint, ca),
         "configuration": device_config.to_document(configuration),
         "applications": [dict(row) for row in applications],
     }
@@ -189,13 +192,14 @@ def _answer(
 ) -> Answer:
     return Answer(
         run=derived.token,
-        connection={
-            "endpoint": stored["endpoint"],
-            "account": stored["account"],
-            "client_id": request.client_id,
-            "username": username,
-            "password": derived.password,
-        },
+        connection=answers.connection(
+            endpoint=stored["endpoint"],
+            account=stored["account"],
+            client_id=request.client_id,
+            username=username,
+            password=derived.password,
+            ca=stored.get("ca"),  # runs that began before brokers had one
+        ),
         configuration=device_config.render_json(open_configuration(keys_.sealing_keys, request, stored)),
         applications=stored["applications"],
     )

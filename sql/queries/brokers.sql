@@ -2,7 +2,7 @@
 
 -- name: insert
 -- A new broker with its secret's hash.
-INSERT INTO brokers (name, role, secret_sha256, endpoints) VALUES ($1, $2, $3, $4) RETURNING id;
+INSERT INTO brokers (name, role, secret_sha256, endpoints, ca) VALUES ($1, $2, $3, $4, $5) RETURNING id;
 
 -- name: find
 -- A broker by name.
@@ -11,7 +11,7 @@ FROM brokers WHERE lower(name COLLATE "C") = lower($1 COLLATE "C");
 
 -- name: list
 -- Every broker with the accounts it serves.
-SELECT b.id, b.name, b.role, b.endpoints, b.previous_secret_sha256 IS NOT NULL AS rotating, b.created_at,
+SELECT b.id, b.name, b.role, b.endpoints, b.previous_secret_sha256 IS NOT NULL AS rotating, b.ca, b.created_at,
     (
         SELECT coalesce(array_agg(a.name ORDER BY a.name), '{}') FROM broker_accounts s JOIN accounts a ON a.id = s.account_id
         WHERE s.broker_id = b.id
@@ -32,8 +32,8 @@ WHERE id = $1 AND previous_secret_sha256 IS NULL RETURNING id;
 UPDATE brokers SET previous_secret_sha256 = NULL WHERE id = $1 AND previous_secret_sha256 IS NOT NULL RETURNING id;
 
 -- name: endpoints_of_account
--- Every URL under which a broker that serves the account is reached.
-SELECT e.url, b.id AS broker_id
+-- Every URL under which a broker that serves the account is reached, with the CA to trust there.
+SELECT e.url, b.id AS broker_id, b.ca
 FROM broker_accounts s JOIN brokers b ON b.id = s.broker_id, unnest(b.endpoints) AS e (url)
 WHERE s.account_id = $1 AND b.role = 'account';
 
@@ -63,3 +63,11 @@ SELECT array_agg(client_id ORDER BY client_id) FROM provision_requests WHERE bro
 -- name: unserve
 -- The broker serves the account no more; no row: it did not.
 DELETE FROM broker_accounts WHERE broker_id = $1 AND account_id = $2 RETURNING account_id;
+
+-- name: ca
+-- What devices must trust at a broker.
+SELECT ca FROM brokers WHERE id = $1;
+
+-- name: set_ca
+-- From now on new runs answer this CA; NULL: none.
+UPDATE brokers SET ca = $2 WHERE id = $1;

@@ -98,10 +98,11 @@ async def test_broker_create_shows_its_secret_once(database: Database) -> None:
         "endpoints": [ENDPOINT],
         "rotating": False,
         "accounts": ["acme"],
+        "ca_expires_on": None,
     }
     assert (second["name"], second["endpoints"], second["accounts"]) == ("second", [], ["acme"])
     table = (await command("broker", "list")).out.splitlines()
-    assert table[0].split() == ["name", "role", "endpoints", "accounts", "rotating"]
+    assert table[0].split() == ["name", "role", "endpoints", "accounts", "rotating", "ca", "expires", "on"]
     assert len(table) == 3
 
 

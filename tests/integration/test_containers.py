@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> containers.Volumes:
-    paths = [tmp_path / name for name in ("postgres-secret", "secrets", "brokers", "device")]
+    paths = [tmp_path / name for name in ("postgres-secret", "secrets", "brokers", "device", "ca")]
     for path in paths:
         path.mkdir()
     return containers.Volumes(*paths)
@@ -33,7 +33,7 @@ async def test_set_up_makes_everything_once(volumes: containers.Volumes) -> None
     """Run again it changes nothing; broker files are whole, private, and hold a secret each."""
     with postgres.private_cluster() as cluster:
         (volumes.postgres_secret / "password").write_text(cluster.superuser_password())
-        environ = {"POSTGRES_ADDRESS": f"127.0.0.1:{cluster.port}", "ACCOUNT_ENDPOINT": "mqtt://account-broker:1883"}
+        environ = {"POSTGRES_ADDRESS": f"127.0.0.1:{cluster.port}", "ACCOUNT_ENDPOINT": "mqtts://account-broker:8883"}
         await containers.set_up(volumes, environ)
         before = contents(volumes.secrets.parent)
         await containers.set_up(volumes, environ)
@@ -45,9 +45,14 @@ async def test_set_up_makes_everything_once(volumes: containers.Volumes) -> None
             assert host is not None
             assert host[1] == f"{role}-broker"
             assert len(host[2]) == 43
+            assert (volumes.brokers / f"{role}-tls" / "key.pem").stat().st_mode & 0o777 == 0o600
+            assert f"\nkeyfile {volumes.brokers}/{role}-tls/key.pem\n" in path.read_text()
         _lose_a_broker_file(volumes)
         await containers.set_up(volumes, environ)
-        assert set(contents(volumes.brokers)) == {"provision.conf", "account.conf"}
+        tls = {f"{role}-tls/{name}.pem" for role in ("provision", "account") for name in ("certificate", "key")}
+        assert set(contents(volumes.brokers)) == {"provision.conf", "account.conf", *tls}
+        assert {path.name for path in volumes.device.iterdir()} == {"ca.pem"}
+        assert (volumes.ca / "development" / "ca.key").stat().st_mode & 0o777 == 0o600
 
 
 def _lose_a_broker_file(volumes: containers.Volumes) -> None:
@@ -98,6 +103,12 @@ def test_every_service_is_confined(compose: dict[str, Any]) -> None:
     assert image == compose["services"]["account-broker"]["image"]
     assert image.startswith("iegomez/mosquitto-go-auth:")
     assert ":latest" not in image
+
+
+def test_only_setup_reads_the_cas_key(compose: dict[str, Any]) -> None:
+    services = compose["services"].items()
+    assert [name for name, service in services if "ca:/ca" in service.get("volumes", [])] == ["setup"]
+    assert str(compose).count("'ca:") == 1
 
 
 def test_hooks_share_no_network_with_devices(compose: dict[str, Any]) -> None:

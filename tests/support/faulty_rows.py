@@ -98,6 +98,7 @@ BAD_HASHES = tuple(
         ("$2b$10$+", 52), ("$2b$03$", 53), ("$2b$32$", 53), ("$2b$39$", 53), ("x$2b$10$", 53),
     )
 )  # fmt: skip
+PEM = "E'-----BEGIN CERTIFICATE-----\\nMIIB\\n-----END CERTIFICATE-----\\n'"
 PROVISION_USER = {"kind": "'provision'", "secret_sha256": "NULL", "password_bcrypt": BCRYPT}
 UPPER_CASE_NAME = "(SELECT upper(name) FROM users WHERE kind = 'device' LIMIT 1)"
 SERVICE_USER = {"kind": "'service'", "account_id": "NULL"}
@@ -112,6 +113,19 @@ CASES: dict[str, list[str]] = {
     "brokers_role_known": each("brokers", "role", "'both'", "'ACCOUNT'"),
     "brokers_secret_is_sha256": [insert("brokers", secret_sha256=SHORT)],
     "brokers_previous_secret_is_sha256": [insert("brokers", previous_secret_sha256=SHORT)],
+    "brokers_ca_is_certificates": each(
+        "brokers",
+        "ca",
+        "''",
+        "'x'",
+        f"'x' || {PEM}",
+        f"{PEM} || 'x'",
+        f"{PEM} || E'\\n'",
+        f"rtrim({PEM}, E'\\n')",
+        f"replace({PEM}, 'CERTIFICATE', 'PRIVATE KEY')",
+        f"{PEM} || replace({PEM}, 'CERTIFICATE', 'EC PRIVATE KEY')",
+    ),
+    "brokers_ca_length": each("brokers", "ca", f"repeat({PEM}, 16384 / length({PEM}) + 1)"),
     "brokers_name_unique": each("brokers", "name", "'account-broker'", "'Account-Broker'"),
     "broker_accounts_pkey": [insert("broker_accounts", account_id=ACME)],
     "broker_accounts_broker": [

@@ -12,12 +12,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from embedded import brokers
 from embedded.processes import Managed, accepts, answers, free_port
+from service.certificates import Pair
 from service.keys import new_key
 from service.operations import accounts, users
 from service.operations.administration import Administration
+from tests.support.certificates import Certificates, make_certificates, new_authority
 from tests.support.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,10 +49,15 @@ class World:
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="provisioning-world-")))
     provision_port: int = field(default_factory=free_port)
     account_port: int = field(default_factory=free_port)
+    provision_tls_port: int = field(default_factory=free_port)
+    account_tls_port: int = field(default_factory=free_port)
     hooks_port: int = field(default_factory=free_port)
     hooks_metrics_port: int = field(default_factory=free_port)
     settings: Mapping[str, str] = field(default_factory=dict)
     responder_password: str = ""
+    # The account broker's endpoint is its TLS listener, and devices are handed its CA.
+    encrypted: bool = False
+    authority: Pair = field(default_factory=new_authority)
     started: list[Managed] = field(default_factory=list)
 
     @property
@@ -60,29 +68,50 @@ class World:
     def account_url(self) -> str:
         return f"mqtt://127.0.0.1:{self.account_port}"
 
+    @property
+    def provision_tls_url(self) -> str:
+        return f"mqtts://127.0.0.1:{self.provision_tls_port}"
+
+    @property
+    def account_tls_url(self) -> str:
+        return f"mqtts://127.0.0.1:{self.account_tls_port}"
+
+    def certify(self, role: str, **changes: Any) -> Certificates:
+        """A certificate for a broker, in place of the one it had."""
+        made = make_certificates(self.folder / f"{role}-tls", **{"authority": self.authority, **changes})
+        made.ca.parent.chmod(0o755)
+        brokers.give_to_broker(made.certificate, made.key)
+        return made
+
     async def prepare(self) -> None:
         """Brokers, an account and our own user, as an operator makes them."""
         self.folder.chmod(0o755)
         secret = await accounts.create_broker(self.admin, "provision-broker", role="provision")
-        self._write_broker("provision", "provision-broker", secret, self.provision_port)
-        secret = await accounts.create_broker(self.admin, "account-broker", role="account", urls=[self.account_url])
-        self._write_broker("account", "account-broker", secret, self.account_port)
+        self._write_broker("provision", "provision-broker", secret)
+        url, ca = (self.account_tls_url, self.authority.pem.decode()) if self.encrypted else (self.account_url, None)
+        secret = await accounts.create_broker(self.admin, "account-broker", role="account", urls=[url], ca=ca)
+        self._write_broker("account", "account-broker", secret)
         await accounts.create_account(self.admin, "acme")
         self.responder_password = await users.put_responder_password(self.admin)
         self.hooks = self._service("hooks", f"http://127.0.0.1:{self.hooks_metrics_port}/readyz")
         self.responder = self.new_responder("responder")
-        self.provision_broker = self._broker("provision", self.provision_port)
-        self.account_broker = self._broker("account", self.account_port)
+        self.provision_broker = self._broker("provision", self.provision_port, self.provision_tls_port)
+        self.account_broker = self._broker("account", self.account_port, self.account_tls_port)
 
-    def _write_broker(self, role: str, name: str, secret: str, port: int) -> None:
+    def _write_broker(self, role: str, name: str, secret: str) -> None:
+        certificates = self.certify(role)
         plugin = self.folder / "plugin.so"
         if not plugin.exists():
             shutil.copy(plugin_file(), plugin)
         secret_file = self.folder / f"{role}.secret"
         brokers.write_private(secret_file, secret + "\n")
         words = {
-            "PORT": str(port),
+            "PORT": str(getattr(self, f"{role}_port")),
             "ADDRESS": "127.0.0.1",
+            "TLS_PORT": str(getattr(self, f"{role}_tls_port")),
+            "TLS_ADDRESS": "127.0.0.1",
+            "CERTIFICATE_FILE": str(certificates.certificate),
+            "KEY_FILE": str(certificates.key),
             "PLUGIN": str(plugin),
             "BROKER": name,
             "SECRET": secret,
@@ -132,13 +161,13 @@ class World:
             "responder", f"http://127.0.0.1:{port}/readyz", name=name, PROVISION_RESPONDER_METRICS_PORT=port
         )
 
-    def _broker(self, role: str, port: int) -> Managed:
+    def _broker(self, role: str, *ports: int) -> Managed:
         return Managed(
             name=f"{role}-broker",
             command=[brokers.find_mosquitto(), "-c", str(self.folder / f"{role}.conf")],
             folder=self.folder,
             environment={"PATH": os.environ["PATH"]},
-            is_ready=lambda: accepts(port),
+            is_ready=lambda: all(accepts(port) for port in ports),
         )
 
     def start(self, *managed: Managed) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.answers import ANSWER_LIMIT_BYTES, Answer, Seal, encode_accepted, longest_accepted
+from service.core.answers import ANSWER_LIMIT_BYTES, Answer, Seal, connection, encode_accepted, longest_accepted
 from service.core.derivation import open_answer
 from tests.unit import vectors
 
@@ -143,6 +143,7 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "endpoint": draw(st.sampled_from(["mqtt://b", "mqtts://broker.example:8883", 'wss://b/\\"mqtt'])),
         "account": draw(st.from_regex(r"[A-Za-z0-9_-]{3,20}", fullmatch=True)),
+        "ca": draw(st.none() | st.text("A-\n", max_size=40)),
         "client_id": draw(st.from_regex(r"[A-Za-z0-9_.:-]{1,23}", fullmatch=True)),
         "configuration": draw(configurations),
         "applications": draw(
@@ -158,13 +159,11 @@ def test_no_answer_of_a_request_is_longer_than_the_longest(
     """Whatever the ask's id (quotes and backslashes double in JSON), the generated names and the time left."""
     answer = Answer(
         run=chance[:22],
-        connection={
-            "endpoint": content["endpoint"],
-            "account": content["account"],
-            "client_id": content["client_id"],
-            "username": "d-" + "".join(base32[ord(c) % 32] for c in chance[:26]),
-            "password": chance[-43:],
-        },
+        connection=connection(
+            **{name: content[name] for name in ("endpoint", "account", "client_id", "ca")},
+            username="d-" + "".join(base32[ord(c) % 32] for c in chance[:26]),
+            password=chance[-43:],
+        ),
         configuration=content["configuration"],
         applications=content["applications"],
     )
@@ -176,11 +175,11 @@ def test_the_longest_is_reached_within_a_few_bytes(content: dict[str, Any]) -> N
     """A bound that nothing ever reaches would refuse requests for nothing."""
     answer = Answer(
         run="r" * 22,
-        connection={
-            **{name: content[name] for name in ("endpoint", "account", "client_id")},
-            "username": "d-" + "u" * 26,
-            "password": "p" * 43,
-        },
+        connection=connection(
+            **{name: content[name] for name in ("endpoint", "account", "client_id", "ca")},
+            username="d-" + "u" * 26,
+            password="p" * 43,
+        ),
         configuration=content["configuration"],
         applications=content["applications"],
     )

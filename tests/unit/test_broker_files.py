@@ -62,7 +62,8 @@ def test_every_option_is_as_it_must_be(name: str) -> None:
     for option, value in EXPECTED.items():
         assert options.get(option) == [value], option
     assert 0 < int(options["max_queued_bytes"][0]) <= int(options["memory_limit"][0]) // 2
-    assert int(options["max_connections"][0]) > 0
+    assert len(options["max_connections"]) == 2  # it is each listener's own
+    assert all(int(most) > 0 for most in options["max_connections"])
     assert ("retain_available" in options) == name.endswith("provision.conf")
     assert "persistent_client_expiration" in options
     assert options["log_dest"] == ["stderr"]
@@ -75,7 +76,20 @@ def test_nothing_lets_anybody_in_without_a_question(name: str) -> None:
     for forbidden in (*brokers.FORBIDDEN, "connection", "bridge_cafile", "include_dir"):
         assert forbidden not in options, forbidden
     assert options.get("user") is None  # never root
-    assert options["listener"] == ["@PORT@ @ADDRESS@"]
+    assert options["listener"] == ["@PORT@ @ADDRESS@", "@TLS_PORT@ @TLS_ADDRESS@"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_second_listener_is_encrypted(name: str) -> None:
+    """Options of TLS belong to the listener above them, so they must follow the second one's line."""
+    options = read(name)
+    assert options["tls_version"] == ["tlsv1.2"]
+    assert options["certfile"] == ["@CERTIFICATE_FILE@"]
+    assert options["keyfile"] == ["@KEY_FILE@"]
+    listener = (FOLDER / name).read_text(encoding="utf-8").partition("listener @TLS_PORT@")[2]
+    assert all(f"\n{option} " in listener for option in ("certfile", "keyfile", "tls_version", "max_connections"))
+    for weak in ("ciphers", "ciphers_tls1.3", "require_certificate", "dhparamfile"):
+        assert weak not in options
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("go-auth/")])
@@ -96,7 +110,8 @@ def test_each_option_has_its_reason(name: str) -> None:
 
 def test_files_are_filled_in_whole() -> None:
     """A word without a value, or with more than a line, is an error."""
-    words = dict.fromkeys(("PORT", "ADDRESS", "PLUGIN", "HOOKS_URL", "BROKER", "SECRET_FILE"), "x")
+    tls = ("TLS_PORT", "TLS_ADDRESS", "CERTIFICATE_FILE", "KEY_FILE")
+    words = dict.fromkeys(("PORT", "ADDRESS", *tls, "PLUGIN", "HOOKS_URL", "BROKER", "SECRET_FILE"), "x")
     assert "@" not in brokers.render("provision.conf", words).replace("between @", "")
     with pytest.raises(KeyError):
         brokers.render("provision.conf", {})
