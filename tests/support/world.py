@@ -74,11 +74,19 @@ class World:
         self.provision_broker = self._broker("provision", self.provision_port)
         self.account_broker = self._broker("account", self.account_port)
 
-    def _write_broker(self, role: str, name: str, secret: str, port: int) -> None:
+    async def add_account_broker(self, name: str) -> tuple[Managed, int]:
+        """One more account broker, registered and not started, with its port."""
+        port = free_port()
+        url = f"mqtt://127.0.0.1:{port}"
+        secret = await accounts.create_broker(self.admin, name, role="account", urls=[url])
+        self._write_broker("account", name, secret, port, file=name)
+        return self._broker(name, port), port
+
+    def _write_broker(self, role: str, name: str, secret: str, port: int, *, file: str = "") -> None:
         plugin = self.folder / "plugin.so"
         if not plugin.exists():
             shutil.copy(plugin_file(), plugin)
-        secret_file = self.folder / f"{role}.secret"
+        secret_file = self.folder / f"{file or role}.secret"
         brokers.write_private(secret_file, secret + "\n")
         words = {
             "PORT": str(port),
@@ -92,7 +100,7 @@ class World:
             "HOOKS_PORT": str(self.hooks_port),
         }
         template = f"{role}.conf" if is_own_plugin() else f"go-auth/{role}.conf"
-        brokers.write_private(self.folder / f"{role}.conf", brokers.render(template, words))
+        brokers.write_private(self.folder / f"{file or role}.conf", brokers.render(template, words))
 
     def environment(self, **more: str) -> dict[str, str]:
         """What a service of ours is started with."""

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.connect import Facts, Run, User, refuse_input, refuse_session
+from service.core.releases import Claim, OpenRelease
+from service.core.states import RequestState
 from service.core.verdicts import Denied
 from tests.unit import vectors
 from tests.unit.facts import NOTHING
@@ -135,6 +137,8 @@ def test_devices_have_clean_sessions_only_on_the_provision_broker(
 
 
 def test_facts_are_read_from_the_database_s_document() -> None:
+    release = {"to_own": True, "expired": False, "request_state": "OPEN"}
+    claim = {"held": False, "given_away": True, "release": release}
     row = {
         "broker_role": "account",
         "highest_cost": 10,
@@ -149,7 +153,7 @@ def test_facts_are_read_from_the_database_s_document() -> None:
             "permissions": ["broker:connect", "data:view"],
         },
         "account": {"id": 3, "name": "acme", "enabled": True, "coupling": "STRICT", "served": True, "version": 1},
-        "request": {"id": 9, "enabled": False},
+        "request": {"id": 9, "enabled": False, "claim": claim},
         "run": {
             "id": 6,
             "version": 4,
@@ -182,6 +186,8 @@ def test_facts_are_read_from_the_database_s_document() -> None:
         version=2,
     )
     assert facts.request_enabled is False
+    opened = OpenRelease(to_own=True, expired=False, request_state=RequestState.OPEN)
+    assert facts.claim == Claim(held=False, given_away=True, release=opened)
     assert facts.run == Run(
         id=6, version=4, past_deadline=True, request_version=8, request_enabled=False, client_id="gw-1"
     )
