@@ -172,7 +172,8 @@ CREATE FUNCTION public.client_id_holder(p_client_id text) RETURNS bigint
             WHEN last.received THEN 0
             WHEN NOT last.received THEN 3
             WHEN EXISTS (
-                SELECT FROM releases r WHERE r.client_id = p_client_id AND r.to_account_id = c.account_id AND r.used_at IS NULL
+                SELECT FROM releases r
+                WHERE r.client_id = p_client_id AND r.to_account_id = c.account_id AND r.used_at IS NULL
             ) THEN 2
             ELSE 1
         END,
@@ -181,6 +182,26 @@ CREATE FUNCTION public.client_id_holder(p_client_id text) RETURNS bigint
 $$;
 
 ALTER FUNCTION public.client_id_holder(p_client_id text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.client_id_is_anothers(p_account_id bigint, p_client_id text, p_first_login boolean) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM devices WHERE client_id = p_client_id AND account_id <> p_account_id)
+        AND NOT EXISTS (SELECT FROM provision_requests WHERE client_id = p_client_id AND account_id <> p_account_id)
+        OR client_id_holder(p_client_id) = p_account_id
+    THEN
+        RETURN false;
+    END IF;
+    RETURN NOT (p_first_login AND EXISTS (
+        SELECT FROM releases
+        WHERE client_id = p_client_id AND to_account_id = p_account_id AND used_at IS NULL AND cancelled_at IS NULL
+    ));
+END
+$$;
+
+ALTER FUNCTION public.client_id_is_anothers(p_account_id bigint, p_client_id text, p_first_login boolean) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.cluster_name() RETURNS text
     LANGUAGE sql STABLE
@@ -250,7 +271,8 @@ BEGIN
     SELECT * INTO v_run FROM provision_runs WHERE request_id = v_request.id AND ended_at IS NULL;
     IF FOUND THEN
         UPDATE provision_runs SET state = 'STOPPING' WHERE id = v_run.id AND state <> 'STOPPING';
-        UPDATE provision_runs SET state = 'STOPPED', salt = NULL, ended_at = clock_timestamp(), failure = 'released_to_another_account'
+        UPDATE provision_runs
+        SET state = 'STOPPED', salt = NULL, ended_at = clock_timestamp(), failure = 'released_to_another_account'
         WHERE id = v_run.id;
         DELETE FROM users WHERE id = v_run.user_id;
         UPDATE provision_requests SET state = 'OPEN' WHERE id = v_request.id;
@@ -361,16 +383,7 @@ CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id te
         -- Another account's device, or request, while this one neither holds the client id nor logs in for the first
         -- time by a release; or a mere connection of another account, where this one has neither.
         'client_id_of_another_account',
-            CASE WHEN EXISTS (SELECT FROM devices o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
-                OR EXISTS (SELECT FROM provision_requests o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
-            THEN client_id_holder(p_client_id) IS DISTINCT FROM u.account_id AND NOT (
-                r.id IS NOT NULL AND EXISTS (
-                    SELECT FROM releases l
-                    WHERE l.client_id = p_client_id AND l.to_account_id = u.account_id AND l.used_at IS NULL
-                        AND l.cancelled_at IS NULL
-                )
-            )
-            ELSE false END
+            client_id_is_anothers(u.account_id, p_client_id, r.id IS NOT NULL)
             OR (
                 d.id IS NULL AND r.id IS NULL
                 AND EXISTS (SELECT FROM device_connections o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
@@ -1651,6 +1664,8 @@ GRANT ALL ON FUNCTION public.client_id_claim(p_account_id bigint, p_client_id te
 
 REVOKE ALL ON FUNCTION public.client_id_holder(p_client_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.client_id_holder(p_client_id text) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.client_id_is_anothers(p_account_id bigint, p_client_id text, p_first_login boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cluster_name() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cluster_name() TO provisioning_responder;

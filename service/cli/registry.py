@@ -185,24 +185,16 @@ def enable_device(client_id: str, account: str | None, as_json: bool) -> None:
 @click.option("--until", type=MOMENT, help="Such as 2030-01-31T08:00:00Z (default: in 30 days).")
 @click.option("--cancel", is_flag=True, help="Call the release off instead.")
 @account_option
-@yes_option
 @json_option
 def release(
-    client_id: str,
-    to: str | None,
-    until: datetime.datetime | None,
-    cancel: bool,
-    account: str | None,
-    yes: bool,
-    as_json: bool,
+    client_id: str, to: str | None, until: datetime.datetime | None, cancel: bool, account: str | None, as_json: bool
 ) -> None:
-    """Let CLIENT_ID move to another account. Until its first login there the old device works on."""
+    """Let CLIENT_ID move to another account; at its first login there the old device is disabled, not before."""
     if cancel == (to is not None) or (cancel and until is not None):
         raise click.UsageError("say --to ACCOUNT (and --until), or --cancel")
     if to is None:
         _cancel_release(client_id, account, as_json=as_json)
         return
-    confirm(f"At its first login in {to} the device {client_id} will be disabled here. Go on?", yes=yes)
 
     async def operation(admin: Administration) -> tuple[str, datetime.datetime]:
         name = account or await releases.find_holder(admin, client_id)

@@ -190,6 +190,7 @@ DROP FUNCTION generated_users_of(bigint, text);
 DROP FUNCTION own_releases(text);
 DROP FUNCTION lock_release(bigint, text);
 DROP FUNCTION request_of_client_id(text);
+DROP FUNCTION client_id_is_anothers(bigint, text, boolean);
 DROP FUNCTION client_id_claim(bigint, text);
 DROP FUNCTION client_id_holder(text);
 DROP POLICY generated_users_deleted_only ON users;

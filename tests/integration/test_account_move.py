@@ -6,6 +6,7 @@ import datetime
 import json
 from typing import Any
 
+import asyncpg
 import pytest
 
 from service.core.problems import InvalidInput
@@ -428,3 +429,34 @@ async def test_each_account_sees_its_own_side(two: Scene) -> None:
     assert (await devices.show_device(two.admin, "globex", "gw-1"))["enabled"] is True
     assert await rules(devices.show_device(two.admin, None, "gw-1")) == ["account: ambiguous"]
     assert await rules(requests.find_account_of(two.admin, "gw-1")) == ["account: ambiguous"]
+
+
+async def test_the_database_keeps_the_accounts_apart(two: Scene) -> None:
+    """The table is for who released; both see their releases through one function, which nobody else sees."""
+    await two.provision()
+    await release(two)
+    seen = {}
+    for name in ("acme", "globex", "umbrella"):
+        account = await two.admin.account(name)
+        async with two.admin.account_transaction(account.id) as connection:
+            seen[name] = (
+                await connection.fetchval("SELECT count(*) FROM releases"),
+                await connection.fetchval("SELECT count(*) FROM own_releases(NULL)"),
+                await connection.fetchval("SELECT count(*) FROM own_releases('gw-2')"),
+                (await connection.execute("UPDATE releases SET expires_on = 'infinity'")).split()[-1],
+            )
+    assert seen == {"acme": (1, 1, 0, "1"), "globex": (0, 1, 0, "0"), "umbrella": (0, 0, 0, "0")}
+    async with two.admin.admin_pool.acquire() as connection:
+        assert await connection.fetch("SELECT FROM own_releases(NULL)") == []
+
+
+async def test_the_functions_delete_generated_users_only(two: Scene) -> None:
+    """What lets a move end a run of the old account lets it delete nobody else."""
+    await two.run()
+    await users.create_person(two.admin, "acme", "ann", [])
+    connection = await asyncpg.connect(two.database.url().reveal())
+    try:
+        await connection.execute("SET ROLE provisioning_functions")
+        assert await connection.execute("DELETE FROM users WHERE kind <> 'device'") == "DELETE 0"
+    finally:
+        await connection.close()
