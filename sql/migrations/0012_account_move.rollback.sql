@@ -52,10 +52,16 @@ CREATE OR REPLACE FUNCTION hook_facts(p_broker text, p_username text, p_client_i
         ) END,
         'account', CASE WHEN a.id IS NOT NULL THEN jsonb_build_object(
             'id', a.id, 'name', a.name, 'enabled', a.enabled, 'coupling', a.device_connection_coupling, 'version', a.version,
+            'mandatory_provisioning', a.mandatory_provisioning,
             'served', EXISTS (SELECT FROM broker_accounts s WHERE s.broker_id = b.id AND s.account_id = a.id)
         ) END,
         -- The request that this credential and this client id match (provision brokers).
         'request', CASE WHEN q.id IS NOT NULL THEN jsonb_build_object('id', q.id, 'enabled', q.enabled) END,
+        -- Whether a request of the account was completed for this client id (asked where provisioning is mandatory).
+        'provisioned', EXISTS (
+            SELECT FROM provision_requests p
+            WHERE p.account_id = u.account_id AND p.client_id = p_client_id AND p.state = 'PROVISIONED'
+        ),
         -- The live run that generated this user, until its first login.
         'run', CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
             'id', r.id, 'version', r.version, 'past_deadline', past_deadline(r.confirm_by, r.outage),
@@ -205,4 +211,4 @@ ALTER TABLE releases DROP CONSTRAINT releases_until_after_created;
 ALTER TABLE releases DROP CONSTRAINT releases_ends_once;
 ALTER TABLE releases DROP COLUMN cancelled_at;
 
-CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0008_isolation' $$;
+CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0011_broker_ca' $$;
