@@ -125,6 +125,89 @@ $$;
 
 ALTER FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) OWNER TO provisioning_migrator;
 
+CREATE FUNCTION public.client_id_claim(p_account_id bigint, p_client_id text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_release releases;
+BEGIN
+    SELECT * INTO v_release FROM releases
+    WHERE client_id = p_client_id AND used_at IS NULL AND cancelled_at IS NULL;
+    IF NOT FOUND
+        AND NOT EXISTS (SELECT FROM provision_requests WHERE client_id = p_client_id AND account_id <> p_account_id)
+        AND NOT EXISTS (SELECT FROM devices WHERE client_id = p_client_id AND account_id <> p_account_id)
+    THEN
+        RETURN '{"held": true, "given_away": false, "release": null}';
+    END IF;
+    RETURN jsonb_build_object(
+        'held', coalesce(client_id_holder(p_client_id) = p_account_id, true),
+        'given_away', EXISTS (
+            SELECT FROM releases WHERE client_id = p_client_id AND account_id = p_account_id AND used_at IS NOT NULL
+        ),
+        'release', CASE WHEN v_release.id IS NOT NULL THEN jsonb_build_object(
+            'to_own', v_release.to_account_id = p_account_id,
+            'expired', clock_timestamp() >= v_release.expires_on,
+            'request_state', (
+                SELECT state FROM provision_requests
+                WHERE client_id = p_client_id AND account_id = v_release.to_account_id
+            )
+        ) END
+    );
+END
+$$;
+
+ALTER FUNCTION public.client_id_claim(p_account_id bigint, p_client_id text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.client_id_holder(p_client_id text) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT c.account_id
+    FROM (
+        SELECT account_id FROM provision_requests WHERE client_id = p_client_id
+        UNION SELECT account_id FROM devices WHERE client_id = p_client_id
+    ) c
+    LEFT JOIN LATERAL (
+        SELECT r.used_at, r.to_account_id = c.account_id AS received FROM releases r
+        WHERE r.client_id = p_client_id AND r.used_at IS NOT NULL AND c.account_id IN (r.account_id, r.to_account_id)
+        ORDER BY r.used_at DESC, r.id DESC LIMIT 1
+    ) last ON true
+    ORDER BY CASE
+            WHEN last.received THEN 0
+            WHEN NOT last.received THEN 3
+            WHEN EXISTS (
+                SELECT FROM releases r
+                WHERE r.client_id = p_client_id AND r.to_account_id = c.account_id AND r.used_at IS NULL
+            ) THEN 2
+            ELSE 1
+        END,
+        last.used_at DESC, c.account_id
+    LIMIT 1
+$$;
+
+ALTER FUNCTION public.client_id_holder(p_client_id text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.client_id_is_anothers(p_account_id bigint, p_client_id text, p_first_login boolean) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM devices WHERE client_id = p_client_id AND account_id <> p_account_id)
+        AND NOT EXISTS (SELECT FROM provision_requests WHERE client_id = p_client_id AND account_id <> p_account_id)
+        OR client_id_holder(p_client_id) = p_account_id
+    THEN
+        RETURN false;
+    END IF;
+    RETURN NOT (p_first_login AND EXISTS (
+        SELECT FROM releases
+        WHERE client_id = p_client_id AND to_account_id = p_account_id AND used_at IS NULL AND cancelled_at IS NULL
+    ));
+END
+$$;
+
+ALTER FUNCTION public.client_id_is_anothers(p_account_id bigint, p_client_id text, p_first_login boolean) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.cluster_name() RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -176,6 +259,53 @@ $$;
 
 ALTER FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.finish_move(p_event_key bytea, p_release_id bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_release releases;
+    v_request provision_requests;
+    v_run provision_runs;
+    v_users bigint[];
+    v_names jsonb;
+BEGIN
+    UPDATE releases SET used_at = clock_timestamp() WHERE id = p_release_id RETURNING * INTO v_release;
+    SELECT * INTO v_request FROM provision_requests
+    WHERE client_id = v_release.client_id AND account_id = v_release.account_id;
+    SELECT * INTO v_run FROM provision_runs WHERE request_id = v_request.id AND ended_at IS NULL;
+    IF FOUND THEN
+        UPDATE provision_runs SET state = 'STOPPING' WHERE id = v_run.id AND state <> 'STOPPING';
+        UPDATE provision_runs
+        SET state = 'STOPPED', salt = NULL, ended_at = clock_timestamp(), failure = 'released_to_another_account'
+        WHERE id = v_run.id;
+        DELETE FROM users WHERE id = v_run.user_id;
+        UPDATE provision_requests SET state = 'OPEN' WHERE id = v_request.id;
+        PERFORM append_event(
+            p_event_key, 'run_ended', v_release.account_id, v_request.id, v_release.client_id, 'hooks', 'hooks',
+            p_reason => 'released_to_another_account', p_detail => jsonb_build_object(
+                'run', v_run.number, 'state', 'STOPPED', 'username', v_run.username, 'attempts', v_request.attempts
+            )
+        );
+    END IF;
+    v_users := generated_users_of(v_release.account_id, v_release.client_id);
+    UPDATE users SET enabled = false WHERE id = ANY (v_users) AND enabled;
+    UPDATE devices SET enabled = false
+    WHERE account_id = v_release.account_id AND client_id = v_release.client_id AND enabled;
+    UPDATE provision_requests SET enabled = false, modified_at = clock_timestamp(), modified_by = 'hooks'
+    WHERE id = v_request.id;
+    SELECT coalesce(jsonb_agg(name ORDER BY name), '[]') INTO v_names FROM users WHERE id = ANY (v_users);
+    PERFORM append_event(
+        p_event_key, 'release_used', v_release.account_id, v_request.id, v_release.client_id, 'hooks', 'hooks',
+        p_detail => jsonb_build_object(
+            'to', (SELECT name FROM accounts WHERE id = v_release.to_account_id), 'disabled_users', v_names
+        )
+    );
+END
+$$;
+
+ALTER FUNCTION public.finish_move(p_event_key bytea, p_release_id bigint) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.forget_sealed_key() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -187,6 +317,24 @@ END
 $$;
 
 ALTER FUNCTION public.forget_sealed_key() OWNER TO provisioning_migrator;
+
+CREATE FUNCTION public.generated_users_of(p_account_id bigint, p_client_id text) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT coalesce(array_agg(u.id ORDER BY u.id), '{}') FROM users u
+    WHERE u.account_id = p_account_id AND u.kind = 'device' AND (
+        u.id IN (
+            SELECT r.user_id FROM provision_runs r JOIN provision_requests q ON q.id = r.request_id
+            WHERE q.account_id = p_account_id AND q.client_id = p_client_id
+        ) OR u.id IN (
+            SELECT unnest(ARRAY[c.user_id, c.reserved_user_id]) FROM device_connections c
+            WHERE c.account_id = p_account_id AND c.client_id = p_client_id
+        )
+    )
+$$;
+
+ALTER FUNCTION public.generated_users_of(p_account_id bigint, p_client_id text) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.hook_brokers() RETURNS TABLE(name text, role text, secret_sha256 bytea, previous_secret_sha256 bytea)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -231,7 +379,9 @@ CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id te
             'served', EXISTS (SELECT FROM broker_accounts s WHERE s.broker_id = b.id AND s.account_id = a.id)
         ) END,
         -- The request that this credential and this client id match (provision brokers).
-        'request', CASE WHEN q.id IS NOT NULL THEN jsonb_build_object('id', q.id, 'enabled', q.enabled) END,
+        'request', CASE WHEN q.id IS NOT NULL THEN jsonb_build_object(
+            'id', q.id, 'enabled', q.enabled, 'claim', client_id_claim(q.account_id, p_client_id)
+        ) END,
         -- Whether a request of the account was completed for this client id (asked where provisioning is mandatory).
         'provisioned', EXISTS (
             SELECT FROM provision_requests p
@@ -253,10 +403,10 @@ CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id te
             SELECT FROM device_connections o
             WHERE o.account_id = u.account_id AND o.reserved_user_id = u.id AND o.client_id <> p_client_id
         ),
-        -- Another account's device, or request; or a mere connection of another account, where this one has neither.
+        -- Another account's device, or request, while this one neither holds the client id nor logs in for the first
+        -- time by a release; or a mere connection of another account, where this one has neither.
         'client_id_of_another_account',
-            EXISTS (SELECT FROM devices o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
-            OR EXISTS (SELECT FROM provision_requests o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
+            client_id_is_anothers(u.account_id, p_client_id, r.id IS NOT NULL)
             OR (
                 d.id IS NULL AND r.id IS NULL
                 AND EXISTS (SELECT FROM device_connections o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
@@ -302,8 +452,10 @@ DECLARE
     v_request_id bigint;
     v_device_id bigint;
     v_broker_id bigint;
+    v_release_id bigint;
 BEGIN
     IF p_run_id IS NOT NULL THEN
+        v_release_id := lock_move(p_client_id, p_account_id, p_user_id);
         SELECT q.id INTO v_request_id
         FROM provision_requests q
         WHERE q.id = (SELECT request_id FROM provision_runs WHERE id = p_run_id)
@@ -340,11 +492,14 @@ BEGIN
     END IF;
 
     SELECT b.id INTO v_broker_id FROM brokers b WHERE b.name = p_broker;
+    -- A first login in an account that does not hold the client id uses a release up; a cancelled one is none.
+    IF p_run_id IS NOT NULL AND v_release_id IS NULL AND client_id_holder(p_client_id) <> p_account_id THEN
+        RETURN 'changed';
+    END IF;
     IF p_connection_id IS NULL THEN
         -- One account at a time under a free client id: the same lock as where requests and devices claim one.
         PERFORM pg_advisory_xact_lock(hashtextextended('client_id ' || p_client_id, 0));
-        IF EXISTS (SELECT FROM devices WHERE client_id = p_client_id AND account_id <> p_account_id)
-            OR EXISTS (SELECT FROM provision_requests WHERE client_id = p_client_id AND account_id <> p_account_id)
+        IF (client_id_holder(p_client_id) <> p_account_id AND v_release_id IS NULL)
             OR (p_device_id IS NULL AND EXISTS (
                 SELECT FROM device_connections WHERE client_id = p_client_id AND account_id <> p_account_id
             ))
@@ -376,6 +531,9 @@ BEGIN
                 'run', (SELECT number FROM provision_runs WHERE id = p_run_id), 'broker', p_broker
             )
         );
+    END IF;
+    IF v_release_id IS NOT NULL THEN
+        PERFORM finish_move(p_event_key, v_release_id);
     END IF;
     RETURN 'moved';
 END
@@ -417,24 +575,90 @@ CREATE FUNCTION public.keep_client_id_in_one_account() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
+DECLARE
+    v_release releases;
 BEGIN
+    IF TG_TABLE_NAME = 'provision_requests' THEN
+        -- Whoever cancels or uses the release comes before or after. (A device comes with its run, whose request is
+        -- held already, and a release is held before its requests: see lock_release and lock_move.)
+        PERFORM FROM releases WHERE client_id = NEW.client_id AND used_at IS NULL AND cancelled_at IS NULL FOR SHARE;
+    END IF;
+    SELECT * INTO v_release FROM releases
+    WHERE client_id = NEW.client_id AND used_at IS NULL AND cancelled_at IS NULL;
     PERFORM pg_advisory_xact_lock(hashtextextended('client_id ' || NEW.client_id, 0));
     IF (
         EXISTS (SELECT FROM provision_requests WHERE client_id = NEW.client_id AND account_id <> NEW.account_id)
         OR EXISTS (SELECT FROM devices WHERE client_id = NEW.client_id AND account_id <> NEW.account_id)
-    ) AND NOT EXISTS (
-        SELECT FROM releases
-        WHERE client_id = NEW.client_id AND to_account_id = NEW.account_id AND used_at IS NULL
-            AND expires_on > clock_timestamp()
+    ) AND client_id_holder(NEW.client_id) IS DISTINCT FROM NEW.account_id AND NOT coalesce(
+        -- The end date is for requests; the device of a request that was made in time comes with its run.
+        v_release.to_account_id = NEW.account_id AND (v_release.expires_on > clock_timestamp() OR EXISTS (
+            SELECT FROM provision_requests WHERE client_id = NEW.client_id AND account_id = NEW.account_id
+        )), false
     ) THEN
         RAISE EXCEPTION 'client id is not available'
             USING ERRCODE = 'unique_violation', CONSTRAINT = 'client_id_belongs_to_one_account', TABLE = TG_TABLE_NAME;
+    END IF;
+    IF v_release.to_account_id = NEW.account_id AND TG_TABLE_NAME = 'provision_requests' THEN
+        -- The old account's factory credential is good no more from now on.
+        INSERT INTO changes (kind, key) VALUES ('client', NEW.client_id);
+        PERFORM pg_notify('changes', '');
     END IF;
     RETURN NEW;
 END
 $$;
 
 ALTER FUNCTION public.keep_client_id_in_one_account() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.lock_move(p_client_id text, p_account_id bigint, p_user_id bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_release releases;
+    v_accounts bigint[];
+BEGIN
+    SELECT * INTO v_release FROM releases
+    WHERE client_id = p_client_id AND to_account_id = p_account_id AND used_at IS NULL AND cancelled_at IS NULL FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    v_accounts := ARRAY[v_release.account_id, p_account_id];
+    PERFORM FROM provision_requests WHERE client_id = p_client_id AND account_id = ANY (v_accounts) ORDER BY id FOR UPDATE;
+    PERFORM FROM provision_runs r
+    WHERE r.ended_at IS NULL AND r.request_id IN (
+        SELECT q.id FROM provision_requests q WHERE q.client_id = p_client_id AND q.account_id = ANY (v_accounts)
+    ) ORDER BY r.id FOR UPDATE;
+    PERFORM FROM users
+    WHERE id = ANY (generated_users_of(v_release.account_id, p_client_id) || p_user_id) ORDER BY id FOR UPDATE;
+    PERFORM FROM devices WHERE client_id = p_client_id AND account_id = ANY (v_accounts) ORDER BY id FOR UPDATE;
+    RETURN v_release.id;
+END
+$$;
+
+ALTER FUNCTION public.lock_move(p_client_id text, p_account_id bigint, p_user_id bigint) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.lock_release(p_account_id bigint, p_client_id text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_release releases;
+    v_state text;
+BEGIN
+    SELECT * INTO v_release FROM releases
+    WHERE client_id = p_client_id AND account_id = p_account_id AND used_at IS NULL AND cancelled_at IS NULL FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT state INTO v_state FROM provision_requests
+    WHERE client_id = p_client_id AND account_id = v_release.to_account_id FOR UPDATE;
+    RETURN jsonb_build_object(
+        'id', v_release.id, 'expired', clock_timestamp() >= v_release.expires_on, 'request_state', v_state
+    );
+END
+$$;
+
+ALTER FUNCTION public.lock_release(p_account_id bigint, p_client_id text) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) RETURNS TABLE(client_id_taken boolean, username_taken boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -446,10 +670,10 @@ CREATE FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_user
             (
                 EXISTS (SELECT FROM provision_requests q WHERE q.client_id = p_client_id AND q.account_id <> p_account_id)
                 OR EXISTS (SELECT FROM devices d WHERE d.client_id = p_client_id AND d.account_id <> p_account_id)
-            ) AND NOT EXISTS (
+            ) AND client_id_holder(p_client_id) IS DISTINCT FROM p_account_id AND NOT EXISTS (
                 SELECT FROM releases r
                 WHERE r.client_id = p_client_id AND r.to_account_id = p_account_id AND r.used_at IS NULL
-                    AND r.expires_on > clock_timestamp()
+                    AND r.cancelled_at IS NULL AND r.expires_on > clock_timestamp()
             )
         ),
         EXISTS (
@@ -501,6 +725,24 @@ $$;
 
 ALTER FUNCTION public.outage() OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.own_releases(p_client_id text) RETURNS TABLE(client_id text, account text, to_account text, created_at timestamp with time zone, expires_on timestamp with time zone, used_at timestamp with time zone, cancelled_at timestamp with time zone, created_by text, request_state text, expired boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT r.client_id, f.name, t.name, r.created_at, r.expires_on, r.used_at, r.cancelled_at,
+        CASE WHEN r.account_id = own.id THEN r.created_by END, q.state, clock_timestamp() >= r.expires_on
+    FROM (SELECT NULLIF(current_setting('app.account_id', true), '')::bigint AS id) own
+    JOIN releases r ON own.id IN (r.account_id, r.to_account_id)
+    JOIN accounts f ON f.id = r.account_id
+    JOIN accounts t ON t.id = r.to_account_id
+    LEFT JOIN provision_requests q ON q.client_id = r.client_id AND q.account_id = r.to_account_id
+        AND r.used_at IS NULL AND r.cancelled_at IS NULL
+    WHERE p_client_id IS NULL OR r.client_id = p_client_id
+    ORDER BY r.client_id, r.id
+$$;
+
+ALTER FUNCTION public.own_releases(p_client_id text) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) RETURNS boolean
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -538,6 +780,40 @@ $$;
 
 ALTER FUNCTION public.refuse_provision_account() OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.request_of_client_id(p_client_id text) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT q.id
+    FROM provision_requests q
+    LEFT JOIN releases r ON r.client_id = q.client_id AND r.used_at IS NULL AND r.cancelled_at IS NULL
+    WHERE q.client_id = p_client_id
+    ORDER BY (
+            r.to_account_id = q.account_id AND q.state <> 'PROVISIONED'
+            AND (q.state = 'RUNNING' OR clock_timestamp() < r.expires_on)
+        ) IS TRUE DESC,
+        (q.account_id = client_id_holder(p_client_id)) IS TRUE DESC, q.id DESC
+    LIMIT 1
+$$;
+
+ALTER FUNCTION public.request_of_client_id(p_client_id text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.require_holder() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('client_id ' || NEW.client_id, 0));
+    IF client_id_holder(NEW.client_id) IS DISTINCT FROM NEW.account_id THEN
+        RAISE EXCEPTION 'the client id is not this account''s'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'releases_by_holder', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+ALTER FUNCTION public.require_holder() OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.require_provision_user() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -555,7 +831,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0011_broker_ca' $$;
+    AS $$ SELECT '0012_account_move' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -934,7 +1210,10 @@ CREATE TABLE public.releases (
     used_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     created_by text NOT NULL,
-    CONSTRAINT releases_to_another_account CHECK ((account_id <> to_account_id))
+    cancelled_at timestamp with time zone,
+    CONSTRAINT releases_ends_once CHECK (((used_at IS NULL) OR (cancelled_at IS NULL))),
+    CONSTRAINT releases_to_another_account CHECK ((account_id <> to_account_id)),
+    CONSTRAINT releases_until_after_created CHECK ((expires_on > created_at))
 );
 
 ALTER TABLE ONLY public.releases FORCE ROW LEVEL SECURITY;
@@ -1166,9 +1445,11 @@ CREATE INDEX refusals_by_minute ON public.refusals USING btree (minute);
 
 CREATE INDEX releases_by_account ON public.releases USING btree (account_id);
 
+CREATE INDEX releases_by_client_id ON public.releases USING btree (client_id);
+
 CREATE INDEX releases_by_to_account ON public.releases USING btree (to_account_id);
 
-CREATE UNIQUE INDEX releases_one_open_per_client_id ON public.releases USING btree (client_id) WHERE (used_at IS NULL);
+CREATE UNIQUE INDEX releases_one_open_per_client_id ON public.releases USING btree (client_id) WHERE ((used_at IS NULL) AND (cancelled_at IS NULL));
 
 CREATE INDEX users_bcrypt_cost ON public.users USING btree (substr(password_bcrypt, 5, 2)) WHERE (kind = 'provision'::text);
 
@@ -1219,6 +1500,10 @@ CREATE TRIGGER provision_runs_forget_key BEFORE UPDATE ON public.provision_runs 
 CREATE TRIGGER provision_runs_moves BEFORE UPDATE ON public.provision_runs FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.allow_run_move();
 
 CREATE TRIGGER provision_runs_version BEFORE UPDATE OF user_id, ended_at ON public.provision_runs FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
+CREATE TRIGGER releases_change AFTER INSERT OR UPDATE ON public.releases FOR EACH ROW EXECUTE FUNCTION public.note_change('client', 'client_id');
+
+CREATE TRIGGER releases_holder AFTER INSERT ON public.releases FOR EACH ROW EXECUTE FUNCTION public.require_holder();
 
 CREATE TRIGGER user_permissions_version AFTER INSERT OR DELETE OR UPDATE ON public.user_permissions FOR EACH ROW EXECUTE FUNCTION public.permission_changes_user();
 
@@ -1345,6 +1630,8 @@ CREATE POLICY every_account ON public.users TO provisioning_functions, provision
 
 CREATE POLICY every_broker ON public.brokers TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
+CREATE POLICY generated_users_deleted_only ON public.users AS RESTRICTIVE FOR DELETE TO provisioning_functions USING ((kind = 'device'::text));
+
 CREATE POLICY no_generated_users ON public.users AS RESTRICTIVE FOR INSERT TO provisioning_admin WITH CHECK ((kind = ANY (ARRAY['provision'::text, 'person'::text])));
 
 CREATE POLICY own_account ON public.accounts TO provisioning_admin USING ((id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
@@ -1414,6 +1701,15 @@ REVOKE ALL ON FUNCTION public.broken_event_number(p_key bytea, p_request_id bigi
 GRANT ALL ON FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) TO provisioning_admin;
 GRANT ALL ON FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) TO provisioning_platform;
 
+REVOKE ALL ON FUNCTION public.client_id_claim(p_account_id bigint, p_client_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.client_id_claim(p_account_id bigint, p_client_id text) TO provisioning_responder;
+GRANT ALL ON FUNCTION public.client_id_claim(p_account_id bigint, p_client_id text) TO provisioning_admin;
+
+REVOKE ALL ON FUNCTION public.client_id_holder(p_client_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.client_id_holder(p_client_id text) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.client_id_is_anothers(p_account_id bigint, p_client_id text, p_first_login boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.cluster_name() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cluster_name() TO provisioning_responder;
 GRANT ALL ON FUNCTION public.cluster_name() TO provisioning_admin;
@@ -1432,7 +1728,11 @@ REVOKE ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_
 GRANT ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_admin;
 GRANT ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_platform;
 
+REVOKE ALL ON FUNCTION public.finish_move(p_event_key bytea, p_release_id bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.forget_sealed_key() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.generated_users_of(p_account_id bigint, p_client_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.hook_brokers() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_brokers() TO provisioning_hooks;
@@ -1458,6 +1758,12 @@ GRANT ALL ON FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p
 
 REVOKE ALL ON FUNCTION public.keep_client_id_in_one_account() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.lock_move(p_client_id text, p_account_id bigint, p_user_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.lock_release(p_account_id bigint, p_client_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.lock_release(p_account_id bigint, p_client_id text) TO provisioning_admin;
+GRANT ALL ON FUNCTION public.lock_release(p_account_id bigint, p_client_id text) TO provisioning_platform;
+
 REVOKE ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) TO provisioning_admin;
 GRANT ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) TO provisioning_platform;
@@ -1471,6 +1777,9 @@ GRANT ALL ON FUNCTION public.outage() TO provisioning_responder;
 GRANT ALL ON FUNCTION public.outage() TO provisioning_admin;
 GRANT ALL ON FUNCTION public.outage() TO provisioning_platform;
 
+REVOKE ALL ON FUNCTION public.own_releases(p_client_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.own_releases(p_client_id text) TO provisioning_admin;
+
 REVOKE ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_responder;
 GRANT ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_admin;
@@ -1479,6 +1788,11 @@ GRANT ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone
 REVOKE ALL ON FUNCTION public.permission_changes_user() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.refuse_provision_account() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.request_of_client_id(p_client_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.request_of_client_id(p_client_id text) TO provisioning_responder;
+
+REVOKE ALL ON FUNCTION public.require_holder() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.require_provision_user() FROM PUBLIC;
 
@@ -1603,7 +1917,7 @@ GRANT SELECT ON TABLE public.refusals TO provisioning_platform;
 GRANT SELECT,DELETE ON TABLE public.refusals TO provisioning_responder;
 GRANT SELECT ON TABLE public.refusals TO provisioning_backup;
 
-GRANT SELECT ON TABLE public.releases TO provisioning_functions;
+GRANT SELECT,UPDATE ON TABLE public.releases TO provisioning_functions;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.releases TO provisioning_admin;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.releases TO provisioning_platform;
 GRANT SELECT,UPDATE ON TABLE public.releases TO provisioning_responder;
@@ -1622,7 +1936,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_permissions TO provisioni
 GRANT SELECT,INSERT ON TABLE public.user_permissions TO provisioning_responder;
 GRANT SELECT ON TABLE public.user_permissions TO provisioning_backup;
 
-GRANT SELECT,UPDATE ON TABLE public.users TO provisioning_functions;
+GRANT SELECT,DELETE,UPDATE ON TABLE public.users TO provisioning_functions;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO provisioning_admin;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO provisioning_platform;
 GRANT SELECT,INSERT,DELETE ON TABLE public.users TO provisioning_responder;

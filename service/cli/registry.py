@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import datetime
 
 import click
 
@@ -10,8 +10,8 @@ from service.cli import output, secret
 from service.cli.connections import connection, delete_connection, delete_device
 from service.cli.context import account_option, confirm, json_option, needed, run, yes_option
 from service.cli.device_run import device_run
-from service.core.problems import NotFound
-from service.operations import devices, users
+from service.cli.requests import MOMENT
+from service.operations import devices, releases, users
 from service.operations.administration import Administration
 
 
@@ -120,6 +120,7 @@ def device() -> None:
 for command in (device_run, connection, delete_connection, delete_device):
     device.add_command(command)
 
+_RELEASE_COLUMNS = ["account", "to_account", "client_id", "status", "expires_on", "used_at"]
 _COLUMNS = ["account", "client_id", "enabled", "status", "last_login_at"]
 
 
@@ -142,19 +143,15 @@ def list_devices(account: str | None, status: str | None, text: str | None, as_j
 @account_option
 @json_option
 def show_device(client_id: str, account: str | None, as_json: bool) -> None:
-    """One device with its connection."""
-
-    async def operation(admin: Administration) -> dict[str, Any]:
-        rows = await devices.list_devices(admin, account, client_id)
-        if not rows:
-            raise NotFound("client_id", f"there is no device {client_id!r}")
-        return rows[0]
-
-    row = run(operation, as_json=as_json)
+    """One device with its connection, and its releases to and from other accounts."""
+    row = run(lambda admin: devices.show_device(admin, account, client_id), as_json=as_json)
     if as_json:
         output.print_json(row)
     else:
+        history = row.pop("releases")
         output.print_record(row)
+        if history:
+            output.print_table(history, _RELEASE_COLUMNS, empty="")
 
 
 def _set_enabled(client_id: str, account: str | None, *, enabled: bool, as_json: bool) -> None:
@@ -184,3 +181,54 @@ def disable_device(client_id: str, account: str | None, as_json: bool) -> None:
 def enable_device(client_id: str, account: str | None, as_json: bool) -> None:
     """Let a device in again."""
     _set_enabled(client_id, account, enabled=True, as_json=as_json)
+
+
+@device.command("release")
+@click.argument("client_id")
+@click.option("--to", metavar="ACCOUNT", help="The account that the device moves to.")
+@click.option("--until", type=MOMENT, help="Such as 2030-01-31T08:00:00Z (default: in 30 days).")
+@click.option("--cancel", is_flag=True, help="Call the release off instead.")
+@account_option
+@json_option
+def release(
+    client_id: str, to: str | None, until: datetime.datetime | None, cancel: bool, account: str | None, as_json: bool
+) -> None:
+    """Let CLIENT_ID move to another account; at its first login there the old device is disabled, not before."""
+    if cancel == (to is not None) or (cancel and until is not None):
+        raise click.UsageError("say --to ACCOUNT (and --until), or --cancel")
+    if to is None:
+        _cancel_release(client_id, account, as_json=as_json)
+        return
+
+    async def operation(admin: Administration) -> tuple[str, datetime.datetime]:
+        name = account or await releases.find_holder(admin, client_id)
+        return name, await releases.release_device(admin, name, client_id, to=to, until=until)
+
+    name, expires_on = run(operation, as_json=as_json)
+    text = f"released {client_id} from {name} to {to} until {output.plain(expires_on)}"
+    document = {"account": name, "client_id": client_id, "to_account": to, "expires_on": expires_on}
+    output.say(text, document, as_json=as_json)
+
+
+def _cancel_release(client_id: str, account: str | None, *, as_json: bool) -> None:
+    async def operation(admin: Administration) -> str:
+        name = account or await releases.find_holder(admin, client_id)
+        await releases.cancel_release(admin, name, client_id)
+        return name
+
+    name = run(operation, as_json=as_json)
+    document = {"account": name, "client_id": client_id, "cancelled": True}
+    output.say(f"cancelled the release of {client_id}", document, as_json=as_json)
+
+
+@device.command("releases")
+@click.argument("client_id", required=False)
+@account_option
+@json_option
+def list_releases(client_id: str | None, account: str | None, as_json: bool) -> None:
+    """Releases to and from an account, or all of them; of one client id, or of all."""
+    rows = run(lambda admin: releases.list_releases(admin, account, client_id), as_json=as_json)
+    if as_json:
+        output.print_json(rows)
+    else:
+        output.print_table(rows, _RELEASE_COLUMNS, empty="no releases")

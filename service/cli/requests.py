@@ -225,7 +225,8 @@ def show(client_id: str, account: str | None, as_json: bool) -> None:
     """One request with its last run."""
 
     async def operation(admin: Administration) -> dict[str, Any]:
-        rows = await requests.list_requests(admin, account, client_id)
+        name = account or await requests.find_account_of(admin, client_id)
+        rows = await requests.list_requests(admin, name, client_id)
         if not rows:
             raise NotFound("client_id", f"there is no provision request for {client_id!r}")
         return rows[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
+from service.core.releases import OWN, Claim, refuse_beginning, refuse_claim
 from service.core.states import RequestState
 from service.core.verdicts import Denied
 
@@ -49,6 +50,8 @@ class AskedRequest:
     expires_on: datetime.datetime | None
     live_run: LiveRun | None
     now: datetime.datetime
+    # What its account has to do with the client id, which may be on its way from or to another account.
+    claim: Claim = OWN
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,9 @@ def decide_ask(
 
 def _refuse_closed(request: AskedRequest) -> Refused | None:
     """What refuses whatever the time is."""
+    claimed = refuse_claim(request.claim)
+    if claimed is not None:
+        return Refused(code="refused", reason=claimed.reason, retry_after=RETRY_AFTER_REFUSED)
     if not request.account_enabled:
         return Refused(code="refused", reason="account_disabled", retry_after=RETRY_AFTER_REFUSED)
     if not request.enabled:
@@ -132,7 +138,14 @@ def _decide_running(request: AskedRequest, wire: str) -> Begin | Repeat | Refuse
 
 
 def _refuse_outside_window(request: AskedRequest) -> Refused | None:
-    """The page: before *Activates On* and after *Expires On* a device may connect, but not be provisioned."""
+    """
+    The page: before *Activates On* and after *Expires On* a device may connect, but not be provisioned.
+
+    Nor past the end of the release that its account has the client id by; it may be released again.
+    """
+    late = refuse_beginning(request.claim)
+    if late is not None:
+        return Refused(code="refused", reason=late.reason, retry_after=RETRY_AFTER_REFUSED)
     if request.now < request.activates_on:
         wait = int((request.activates_on - request.now).total_seconds()) + 1
         return Refused(

@@ -13,6 +13,7 @@ from typing import Any
 from service.core import names
 from service.core.coupling import Connection, decide_coupling
 from service.core.grants import Grant, account_grants, provision_grants, service_grants
+from service.core.releases import OWN, Claim, refuse_claim
 from service.core.verdicts import Denied
 
 
@@ -93,6 +94,8 @@ class Facts:
     connection: Connection | None
     reserved_elsewhere: bool
     client_id_of_another_account: bool
+    # Provision brokers: what the request's account has to do with the client id, which may be on its way elsewhere.
+    claim: Claim = OWN
 
     @classmethod
     def from_document(cls, row: dict[str, Any]) -> Facts:
@@ -109,6 +112,7 @@ class Facts:
             connection=Connection(**row["connection"]) if row["connection"] else None,
             reserved_elsewhere=row["reserved_elsewhere"],
             client_id_of_another_account=bool(row["client_id_of_another_account"]),
+            claim=Claim.from_document(row["request"]["claim"]) if row["request"] else OWN,
         )
 
 
@@ -210,6 +214,9 @@ def _decide_on_provision_broker(facts: Facts, user: User, client_id: str, provis
         return Denied(reason="wrong_broker")
     if facts.request_enabled is None:
         return Denied(reason="no_matching_request")
+    refused = refuse_claim(facts.claim)
+    if refused is not None:
+        return refused
     if not facts.request_enabled:
         return Denied(reason="request_disabled")
     assert facts.account is not None

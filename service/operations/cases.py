@@ -18,6 +18,7 @@ from service import keys
 from service.core import budget
 from service.core.asks import AskedRequest, LiveRun
 from service.core.budget import Budget
+from service.core.releases import Claim
 from service.db import queries
 from service.db.pool import Connection, Pool, transaction
 from service.db.records import ProvisionRequest, Run
@@ -26,6 +27,7 @@ from service.operations.events import Author
 
 _REQUESTS = queries.load("provision_requests")
 _EVENTS = queries.load("events")
+_RELEASES = queries.load("releases")
 _DEVICES = queries.load("devices")
 
 # Under this name the responder's refusals are counted.
@@ -77,6 +79,9 @@ class Case:
             has_key=request.activation_key_sha256 is not None,
             activates_on=request.activates_on,
             expires_on=request.expires_on,
+            claim=Claim.from_document(
+                json.loads(await self.connection.fetchval(_RELEASES["claim"], request.account_id, request.client_id))
+            ),
             live_run=LiveRun(wire=run.wire, past_deadline=run.past_deadline) if run else None,
             now=self.now,
         )

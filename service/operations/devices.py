@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.core.problems import NotFound
+from service.core.problems import NotFound, NotPossible
 from service.db import queries
-from service.operations import events
+from service.operations import events, releases
 from service.operations.administration import Administration
 
 _DEVICES = queries.load("devices")
@@ -57,7 +57,18 @@ async def set_device_enabled(admin: Administration, account_name: str, client_id
 
 async def find_account_of_device(admin: Administration, client_id: str) -> str:
     """The account of a device, for operators who work on all of them. Raises NotFound."""
-    found = await list_devices(admin, None, client_id)
+    found = sorted(row["account"] for row in await list_devices(admin, None, client_id))
     if not found:
         raise NotFound("client_id", f"there is no device {client_id!r}")
-    return str(found[0]["account"])
+    if len(found) > 1:  # during a move, and after one
+        raise NotPossible("account", "ambiguous", f"name one of the accounts {', '.join(found)}")
+    return str(found[0])
+
+
+async def show_device(admin: Administration, account_name: str | None, client_id: str) -> dict[str, Any]:
+    """One device with its connection and its releases. Raises NotFound, and NotPossible where two accounts have one."""
+    account = account_name or await find_account_of_device(admin, client_id)
+    rows = await list_devices(admin, account, client_id)
+    if not rows:
+        raise NotFound("client_id", f"there is no device {client_id!r}")
+    return {**rows[0], "releases": await releases.list_releases(admin, account, client_id)}

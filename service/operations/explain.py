@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from service.db import queries
+from service.operations import releases
 from service.operations.administration import Administration
 from service.operations.cases import COUNTED_AS
 
@@ -19,7 +20,8 @@ MOST_ROWS = 1000
 async def explain(admin: Administration, client_id: str, account_name: str | None = None) -> list[dict[str, Any]]:
     """
     What happened to a client id, oldest first: refused connects and topics with the true reason, asks, replies, runs,
-    confirmation, administrators' changes. Each as {"at", "what", "reason", "account", "correlation_id", "detail"}.
+    confirmation, administrators' changes, releases. Each as {"at", "what", "reason", "account",
+    "correlation_id", "detail"}.
 
     With an account, only what its own credentials and objects were part of.
     """
@@ -33,6 +35,7 @@ async def explain(admin: Administration, client_id: str, account_name: str | Non
             *map(_refusal, await connection.fetch(_EVENTS["refusals_of_client"], *arguments)),
             *map(_login, await connection.fetch(_EVENTS["connection_of_client"], client_id, account_id)),
         ]
+    rows += [_release(row) for row in await releases.list_releases(admin, account_name, client_id)]
     return sorted(rows, key=lambda row: row["at"])
 
 
@@ -64,6 +67,20 @@ def _refusal(row: Any) -> dict[str, Any]:
         "account": row["account"],
         "correlation_id": None,
         "detail": detail,
+    }
+
+
+def _release(row: dict[str, Any]) -> dict[str, Any]:
+    """Both accounts see it, also where neither has an event yet."""
+    ends = {name: row[name] for name in ("used_at", "cancelled_at") if row[name] is not None}
+    return {
+        "at": row["created_at"],
+        "what": "release",
+        "by": row["created_by"],
+        "reason": None,
+        "account": row["account"],
+        "correlation_id": None,
+        "detail": {"to": row["to_account"], "until": row["expires_on"], "status": row["status"], **ends},
     }
 
 

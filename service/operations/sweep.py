@@ -31,17 +31,17 @@ async def close_overdue(pool: Pool, event_key: bytes) -> list[str]:
     """
     closed = []
     async with pool.acquire(timeout=5) as connection:
-        overdue = [row["client_id"] for row in await connection.fetch(_RUNS["past_deadline"])]
-    for client_id in overdue:
+        overdue = [(row["client_id"], row["account_id"]) for row in await connection.fetch(_RUNS["past_deadline"])]
+    for of in overdue:
         async with transaction(pool) as connection:
-            if await connection.fetchval(_REQUESTS["lock_unless_locked"], client_id) is None:
+            if await connection.fetchval(_REQUESTS["lock_unless_locked"], *of) is None:
                 continue
-            row = await connection.fetchrow(_REQUESTS["lock_by_client_id"], client_id)
+            row = await connection.fetchrow(_REQUESTS["lock_own"], *of)
             request = ProvisionRequest.from_row(row) if row else None
             run = await runs.lock_live(connection, request) if request else None
             if request and run and run.past_deadline:
                 await close_past_deadline(connection, request, run, event_key)
-                closed.append(client_id)
+                closed.append(of[0])
     if closed:
         _log.info("runs_closed", count=len(closed))
     return closed

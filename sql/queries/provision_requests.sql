@@ -1,7 +1,7 @@
 -- Provision requests and their applications.
 
 -- name: lock_by_client_id
--- The request that a device's message concerns (the newest, where two accounts have one during a move), held until the
+-- The request that a device's message concerns (the new account's, where two have one during a move), held until the
 -- answer is committed.
 SELECT q.id, q.account_id, a.name AS account, a.enabled AS account_enabled, q.client_id, q.user_id,
     q.activation_key_sha256, q.provision_endpoint, q.broker_id, q.activates_on, q.expires_on, q.reserve_user,
@@ -9,13 +9,12 @@ SELECT q.id, q.account_id, a.name AS account, a.enabled AS account_enabled, q.cl
     q.start_on_birth, q.key_failures, q.key_failures_since, q.version, q.created_at, q.created_by, q.modified_at, q.modified_by,
     EXISTS (SELECT FROM brokers b WHERE b.id = q.broker_id AND q.provision_endpoint = ANY (b.endpoints)) AS endpoint_served
 FROM provision_requests q JOIN accounts a ON a.id = q.account_id
-WHERE q.client_id = $1
-ORDER BY q.id DESC LIMIT 1
+WHERE q.id = (SELECT request_of_client_id($1))
 FOR UPDATE OF q;
 
 -- name: lock_unless_locked
 -- Hold the request, or leave it to who works on it just now.
-SELECT q.id FROM provision_requests q WHERE q.client_id = $1 ORDER BY q.id DESC LIMIT 1 FOR UPDATE SKIP LOCKED;
+SELECT q.id FROM provision_requests q WHERE q.client_id = $1 AND q.account_id = $2 FOR UPDATE SKIP LOCKED;
 
 -- name: lock_own
 -- A request of the account at hand, by client id, held until what is done with it is committed.

@@ -40,7 +40,7 @@ UPDATE provision_runs SET state = $2, failure = $3, salt = NULL, ended_at = cloc
 
 -- name: past_deadline
 -- Requests whose run was not confirmed in time.
-SELECT q.client_id
+SELECT q.client_id, q.account_id
 FROM provision_runs r JOIN provision_requests q ON q.id = r.request_id
 WHERE r.ended_at IS NULL AND r.confirm_by <= clock_timestamp() AND past_deadline(r.confirm_by, r.outage)
 ORDER BY r.confirm_by LIMIT 100;

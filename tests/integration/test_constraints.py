@@ -171,7 +171,8 @@ async def test_a_release_lets_a_client_id_go(connection: asyncpg.Connection[asyn
     wanted = insert("devices", account_id=GLOBEX, client_id="'gw-1'")
     assert await refused_by(connection, wanted) == "client_id_belongs_to_one_account"
     assert await refused_by(connection, insert("releases") + "; " + wanted) is None
-    for fault in ({"expires_on": "clock_timestamp()"}, {"used_at": "now()"}):
+    over = {"created_at": "'epoch'", "expires_on": "clock_timestamp()"}
+    for fault in (over, {"used_at": "now()"}, {"cancelled_at": "now()"}):
         spent = insert("releases", **fault)
         assert await refused_by(connection, spent + "; " + wanted) == "client_id_belongs_to_one_account"
 

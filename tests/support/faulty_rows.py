@@ -194,6 +194,15 @@ CASES: dict[str, list[str]] = {
     "releases_one_open_per_client_id": [
         insert("releases") + "; " + insert("releases", to_account_id=PROVISION_ACCOUNT)
     ],
+    "releases_ends_once": [insert("releases", used_at="now()", cancelled_at="now()")],
+    "releases_until_after_created": [
+        *each("releases", "expires_on", "'2030-01-01Z'", "'2029-12-31Z'", created_at="'2030-01-01Z'"),
+        insert("releases", expires_on="'epoch'"),
+    ],
+    "releases_by_holder": [
+        *each("releases", "client_id", "'gx-1'", "'gx-2'", "'unknown'"),
+        insert("releases", account_id=GLOBEX, to_account_id=ACME),
+    ],
     "releases_account_id_fkey": [insert("releases", account_id=NOBODY)],
     "releases_to_account_id_fkey": [insert("releases", to_account_id=NOBODY)],
     "provision_requests_client_id_rule": each("provision_requests", "client_id", *BAD_CLIENT_IDS),

@@ -87,10 +87,10 @@ class World:
         """Brokers, an account and our own user, as an operator makes them."""
         self.folder.chmod(0o755)
         secret = await accounts.create_broker(self.admin, "provision-broker", role="provision")
-        self._write_broker("provision", "provision-broker", secret)
+        self._write_broker("provision", "provision-broker", secret, (self.provision_port, self.provision_tls_port))
         url, ca = (self.account_tls_url, self.authority.pem.decode()) if self.encrypted else (self.account_url, None)
         secret = await accounts.create_broker(self.admin, "account-broker", role="account", urls=[url], ca=ca)
-        self._write_broker("account", "account-broker", secret)
+        self._write_broker("account", "account-broker", secret, (self.account_port, self.account_tls_port))
         await accounts.create_account(self.admin, "acme")
         self.responder_password = await users.put_responder_password(self.admin)
         self.hooks = self._service("hooks", f"http://127.0.0.1:{self.hooks_metrics_port}/readyz")
@@ -98,17 +98,25 @@ class World:
         self.provision_broker = self._broker("provision", self.provision_port, self.provision_tls_port)
         self.account_broker = self._broker("account", self.account_port, self.account_tls_port)
 
-    def _write_broker(self, role: str, name: str, secret: str) -> None:
-        certificates = self.certify(role)
+    async def add_account_broker(self, name: str) -> tuple[Managed, int]:
+        """One more account broker, registered and not started, with its port."""
+        port, tls_port = free_port(), free_port()
+        url = f"mqtt://127.0.0.1:{port}"
+        secret = await accounts.create_broker(self.admin, name, role="account", urls=[url])
+        self._write_broker("account", name, secret, (port, tls_port), file=name)
+        return self._broker(name, port, tls_port), port
+
+    def _write_broker(self, role: str, name: str, secret: str, ports: tuple[int, int], *, file: str = "") -> None:
+        certificates = self.certify(file or role)
         plugin = self.folder / "plugin.so"
         if not plugin.exists():
             shutil.copy(plugin_file(), plugin)
-        secret_file = self.folder / f"{role}.secret"
+        secret_file = self.folder / f"{file or role}.secret"
         brokers.write_private(secret_file, secret + "\n")
         words = {
-            "PORT": str(getattr(self, f"{role}_port")),
+            "PORT": str(ports[0]),
             "ADDRESS": "127.0.0.1",
-            "TLS_PORT": str(getattr(self, f"{role}_tls_port")),
+            "TLS_PORT": str(ports[1]),
             "TLS_ADDRESS": "127.0.0.1",
             "CERTIFICATE_FILE": str(certificates.certificate),
             "KEY_FILE": str(certificates.key),
@@ -121,7 +129,7 @@ class World:
             "HOOKS_PORT": str(self.hooks_port),
         }
         template = f"{role}.conf" if is_own_plugin() else f"go-auth/{role}.conf"
-        brokers.write_private(self.folder / f"{role}.conf", brokers.render(template, words))
+        brokers.write_private(self.folder / f"{file or role}.conf", brokers.render(template, words))
 
     def environment(self, **more: str) -> dict[str, str]:
         """What a service of ours is started with."""

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.connect import Facts, Run, User, refuse_input, refuse_session
+from service.core.releases import Claim, OpenRelease
+from service.core.states import RequestState
 from service.core.verdicts import Denied
 from tests.unit import vectors
 from tests.unit.facts import NOTHING
@@ -135,6 +137,8 @@ def test_devices_have_clean_sessions_only_on_the_provision_broker(
 
 
 def test_facts_are_read_from_the_database_s_document() -> None:
+    release = {"to_own": True, "expired": False, "request_state": "OPEN"}
+    claim = {"held": False, "given_away": True, "release": release}
     row = {
         "broker_role": "account",
         "highest_cost": 10,
@@ -157,7 +161,7 @@ def test_facts_are_read_from_the_database_s_document() -> None:
             "mandatory_provisioning": True,
             "version": 1,
         },
-        "request": {"id": 9, "enabled": False},
+        "request": {"id": 9, "enabled": False, "claim": claim},
         "provisioned": True,
         "run": {
             "id": 6,
@@ -194,6 +198,8 @@ def test_facts_are_read_from_the_database_s_document() -> None:
     assert facts.provisioned is True
     assert facts.account is not None
     assert facts.account.mandatory_provisioning is True
+    opened = OpenRelease(to_own=True, expired=False, request_state=RequestState.OPEN)
+    assert facts.claim == Claim(held=False, given_away=True, release=opened)
     assert facts.run == Run(
         id=6, version=4, past_deadline=True, request_version=8, request_enabled=False, client_id="gw-1"
     )
