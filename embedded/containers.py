@@ -22,6 +22,12 @@ from service.keys import Secret
 from service.operations.administration import Administration
 
 DATABASE = "provisioning"
+# What each container reads; all of it is with `setup` alone.
+SECRETS = {
+    "hooks": ("hooks-database-url", "event-key"),
+    "responder": ("responder-database-url", "event-key", "derivation-key", "sealing-keys", "responder-password"),
+    "administrator": ("admin-database-url", "platform-database-url", "event-key", "sealing-keys"),
+}
 SERVICE_USER, BROKER_USER = 10001, 1883
 
 
@@ -35,14 +41,15 @@ class Volumes:
     device: Path = Path("/device")
     # Mounted by `setup` alone: the key that signs brokers' certificates.
     ca: Path = Path("/ca")
+    # A volume for each container of ours, mounted there as /secrets: none reads what another one must keep (D5).
+    services: Path = Path("/services")
 
 
 def make_superuser_password(volumes: Volumes) -> None:
     """Before Postgres starts for the first time."""
     path = volumes.postgres_secret / "password"
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32), encoding="ascii")
+        brokers.write_private(path, secrets.token_urlsafe(32))
     # The image's entry point reads it as root, and hands over to its own user.
     path.chmod(0o600)
 
@@ -74,7 +81,11 @@ async def set_up(volumes: Volumes, environ: Mapping[str, str]) -> None:
         )
 
     await with_administration(place, work)
-    _give(volumes.secrets, SERVICE_USER)
+    for service, names in SECRETS.items():
+        own = Place(volumes.services / service)
+        for name in names:
+            own.put(name, place.get(name))
+        _give(own.folder, SERVICE_USER)
     _give(volumes.brokers, BROKER_USER)
     _give(volumes.device, SERVICE_USER)
 

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> containers.Volumes:
-    paths = [tmp_path / name for name in ("postgres-secret", "secrets", "brokers", "device", "ca")]
-    for path in paths:
+    paths = [tmp_path / name for name in ("postgres-secret", "secrets", "brokers", "device", "ca", "services")]
+    for path in (*paths, *(paths[-1] / name for name in containers.SECRETS)):
         path.mkdir()
     return containers.Volumes(*paths)
 
@@ -52,6 +52,8 @@ async def test_set_up_makes_everything_once(volumes: containers.Volumes) -> None
         tls = {f"{role}-tls/{name}.pem" for role in ("provision", "account") for name in ("certificate", "key")}
         assert set(contents(volumes.brokers)) == {"provision.conf", "account.conf", *tls}
         assert {path.name for path in volumes.device.iterdir()} == {"ca.pem"}
+        for service, names in containers.SECRETS.items():
+            assert set(contents(volumes.services / service)) == set(names)
         assert (volumes.ca / "development" / "ca.key").stat().st_mode & 0o777 == 0o600
 
 
@@ -103,6 +105,22 @@ def test_every_service_is_confined(compose: dict[str, Any]) -> None:
     assert image == compose["services"]["account-broker"]["image"]
     assert image.startswith("iegomez/mosquitto-go-auth:")
     assert ":latest" not in image
+
+
+def test_each_container_reads_its_own_secrets_only(compose: dict[str, Any]) -> None:
+    """D5: keys are separate by purpose. What a container names is what its volume holds."""
+    for name, service in compose["services"].items():
+        mounted = [volume.split(":")[0] for volume in service.get("volumes", []) if ":/secrets" in volume]
+        assert mounted == {
+            "setup": ["secrets"],
+            "hooks": ["hooks-secrets"],
+            "responder": ["responder-secrets"],
+            "device": ["administrator-secrets"],
+        }.get(name, []), name
+        if mounted and name != "setup":
+            files = {text for text in service["environment"].values() if str(text).startswith("/secrets/")}
+            own = containers.SECRETS[mounted[0].removesuffix("-secrets")]
+            assert files == {f"/secrets/{secret}" for secret in own}, name
 
 
 def test_only_setup_reads_the_cas_key(compose: dict[str, Any]) -> None:
