@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.core import device_config
 from service.core.answers import longest_accepted
 from service.core.problems import InvalidInput
 from service.core.requests import Changes, Limits
@@ -76,13 +77,19 @@ async def test_a_run_from_before_there_were_cas_answers_as_before(secure: Scene)
 async def test_the_ca_counts_for_the_answers_size(secure: Scene) -> None:
     """At creation and at change; a byte more than the limit is refused on that day, and not on provisioning's."""
     ca = FIRST.pem.decode()
-    size = longest_accepted(endpoint=SECURE, account="acme", client_id="gw-1", configuration={}, applications=[], ca=ca)
+    text = {"c": {"p": "x" * 10_000}}  # on Kura's wire it is sent gzipped, so that JSON's is the longer answer
+    configuration = device_config.parse(json.dumps(text))[0]
+    size = longest_accepted(
+        endpoint=SECURE, account="acme", client_id="gw-1", configuration=text, applications=[], ca=ca
+    )
     assert size > len(ca)
     for limit, rules in ((size, []), (size - 1, ["answer_too_large"])):
         admin = dataclasses.replace(secure.admin, limits=Limits(answer_bytes=limit))
         client_id = f"gw-{1 + len(rules)}"
         try:
-            await make_request(admin, client_id, provision_endpoint=SECURE)
+            await make_request(
+                admin, client_id, provision_endpoint=SECURE, additional_device_configuration=configuration
+            )
             found = []
         except InvalidInput as error:
             found = [problem.rule for problem in error.problems]

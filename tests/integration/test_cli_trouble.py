@@ -52,6 +52,8 @@ ARGUMENTS: Mapping[tuple[str, str], Sequence[str]] = {
     ("request", "delete"): ("gw-1", "--yes"),
     ("request", "explain"): ("gw-1",),
     ("device", "list"): (),
+    ("device", "release"): ("gw-1", "--to", "globex"),
+    ("device", "releases"): (),
     ("device", "show"): ("gw-1",),
     ("device", "connection"): ("gw-1", "--coupling", "LOOSE"),
     ("device", "connection-delete"): ("gw-1", "--yes"),
