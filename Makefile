@@ -32,7 +32,7 @@ migrate:  ## migrate the schema of what runs: make migrate ARGS="status"
 test:  ## all tests but the long ones (needs nothing running, leaves nothing running)
 	@embedded/install.sh dev
 	@$(MAKE) -s -C mosquitto/plugin test
-	@$(PYTHON) -m pytest -m "not long" $(ARGS)
+	@tests/run.sh $(PYTHON) $(ARGS)
 
 test-long:  ## the long ones as well: bulk, races
 	@embedded/install.sh dev

@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -207,12 +208,13 @@ async def test_proxies_of_the_environment_are_not_used(start_broker: StartBroker
 async def test_log_stays_short(broker: Broker, hooks: Hooks) -> None:
     """Hundreds of failures a second make a line a second, without a client's words in it."""
     hooks.judge = lambda _: answer(503)
+    begin = time.monotonic()
     for _ in range(200):
         async with await Client.open(broker.port) as client:
             await client.connect("canary-id", username="canary-user", password="canary-password")
+    seconds = int(time.monotonic() - begin) + 2  # both ends of the time lie within a second
     lines = [line for line in broker.log.splitlines() if "provisioning:" in line]
-    assert 1 <= len(lines) <= 50
-    assert len({line.split(":")[0] for line in lines}) == len(lines)
+    assert 1 <= len(lines) <= seconds
     assert "login: 5xx" in lines[0]
     assert "canary" not in "".join(lines)
     assert "canary-password" not in broker.log
