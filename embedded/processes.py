@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,17 +18,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+FREE_PORTS = range(12_000, 32_000)
+
 
 class DidNotStart(Exception):
     """A process ended, or was not ready in time; the message has the end of its log."""
 
 
 def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """
+    A port that nothing listens on at this moment.
+
+    From below those that the system gives to outgoing connections, any of which could take it before its user listens;
+    by chance, so that others who look at the same time find another.
+    """
+    while True:
+        port = secrets.choice(FREE_PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(url: str) -> bool:

@@ -8,24 +8,16 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from embedded.processes import free_port
 from tests.e2e.mqtt_raw import WAIT, Client
 
 MOSQUITTO = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 NAME, SECRET = "b1", "S3cret-canary-0123456789"
-
-
-def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def service_user() -> pwd.struct_passwd | None:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from embedded.processes import free_port
 from tests.e2e.mqtt_raw import Client
-from tests.e2e.plugin.broker import Broker, free_port, service_user
+from tests.e2e.plugin.broker import Broker, service_user
 from tests.e2e.plugin.conftest import StartBroker
 from tests.e2e.plugin.hooks_stub import ALLOW, HANG, Hooks, Question, Reply, answer, by_default
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.plugin.broker import NAME, Broker, free_port, service_user
+from embedded.processes import free_port
+from tests.e2e.plugin.broker import NAME, Broker, service_user
 from tests.e2e.plugin.conftest import StartBroker
 from tests.e2e.plugin.hooks_stub import ALLOW, HANG, TROUBLE, Hooks, Reply, answer
 

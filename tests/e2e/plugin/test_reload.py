@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from embedded.processes import free_port
 from tests.e2e.mqtt_raw import PINGREQ, WAIT, Client, connect_packet, packet
-from tests.e2e.plugin.broker import NAME, SECRET, Broker, free_port
+from tests.e2e.plugin.broker import NAME, SECRET, Broker
 from tests.e2e.plugin.conftest import StartBroker
 from tests.e2e.plugin.hooks_stub import ALLOW, DENY, TROUBLE, Hooks, Reply, answer, by_default
 
