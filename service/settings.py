@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from service import log
-from service.core import answers, applications, endpoints, names, steps
+from service.core import answers, applications, endpoints, kura_messages, names, steps
 from service.core.problems import InvalidInput, Problem
 from service.keys import SealingKeys, Secret, parse_key
 
@@ -189,6 +189,9 @@ class ResponderSettings(Settings):
     )
     step_retries: int = setting(
         "errors that a step of a Kura run survives before the run fails", parse=_integer(0, 100), default=steps.RETRIES
+    )
+    kura_keystore: str = setting(
+        "service pid of the keystore where a Kura gateway keeps the CAs it trusts", default=kura_messages.KEYSTORE
     )
     responder_metrics_host: str = setting(
         "address of /livez, /readyz and /metrics of the responder", default="127.0.0.1"

@@ -831,7 +831,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0012_account_move' $$;
+    AS $$ SELECT '0013_kura_ca' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -1241,7 +1241,7 @@ CREATE TABLE public.run_steps (
     retries bigint DEFAULT 0 NOT NULL,
     state text DEFAULT 'WAITING'::text NOT NULL,
     CONSTRAINT run_steps_job_rule CHECK (((job_id IS NULL) OR ((job_id > 0) AND (kind = 'application'::text)))),
-    CONSTRAINT run_steps_kind_known CHECK ((kind = ANY (ARRAY['application'::text, 'configuration'::text]))),
+    CONSTRAINT run_steps_kind_known CHECK ((kind = ANY (ARRAY['application'::text, 'ca'::text, 'configuration'::text]))),
     CONSTRAINT run_steps_state_known CHECK ((state = ANY (ARRAY['WAITING'::text, 'SENT'::text, 'ACCEPTED'::text, 'DONE'::text])))
 );
 

@@ -30,6 +30,7 @@ NAME_LENGTH = 64
 ENCRYPTED_SCHEMES = frozenset({"mqtts", "wss"})
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,64})-----")
+_END = "-----END CERTIFICATE-----"
 _HOST = re.compile(
     r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
@@ -91,6 +92,11 @@ def expires_on(ca: str) -> datetime.datetime:
 def ca_for(endpoint: str, ca: str | None) -> str | None:
     """The CA that goes with an endpoint: nobody needs one where nothing is encrypted."""
     return ca if ca is not None and address(endpoint)[0] in ENCRYPTED_SCHEMES else None
+
+
+def split(ca: str) -> list[str]:
+    """A CA's certificates (as `read_ca` returned them), each as PEM of its own."""
+    return [f"{block}{_END}\n" for block in ca.replace("\r", "").split(f"{_END}\n")[:-1]]
 
 
 def check_name(name: str) -> Iterator[Problem]:

@@ -122,5 +122,6 @@ def service_grants(username: str, provision_account: str = names.PROVISION_ACCOU
         Grant(f"{control}/+/REPLY/#", READ_AND_SUBSCRIBE),
         Grant(f"{control}/+/NOTIFY/+/#", READ_AND_SUBSCRIBE),
         Grant(f"{control}/DEPLOY-V2/EXEC/download", WRITE),
+        Grant(f"{control}/KEYS-V1/POST/keystores/entries/certificate", WRITE),
         Grant(f"{control}/CONF-V1/PUT/configurations", WRITE),
     )

@@ -8,6 +8,8 @@ that. What goes to it names `~{clientId}` as its requester, so that its replies 
 from __future__ import annotations
 
 import enum
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +17,9 @@ from typing import Any
 from service.core.messages import KEY_MAX_LENGTH, Malformed, is_text
 from service.core.steps import Notice, Reply, Step
 
-DEPLOY, CONFIGURATION = "DEPLOY-V2", "CONF-V1"
+DEPLOY, CONFIGURATION, KEYS = "DEPLOY-V2", "CONF-V1", "KEYS-V1"
+# The keystore of TLS connections, as Kura names it.
+KEYSTORE = "SSLKeystore"
 TEXT_MAX_LENGTH = 255
 DETAIL_MAX_LENGTH = 1024
 
@@ -153,6 +157,22 @@ def download_request(provision_account: str, client_id: str, step: Step, applica
             "dp.install.system.update": False,
             "dp.reboot": False,
         },
+    )
+
+
+def ca_request(provision_account: str, client_id: str, step: Step, ca: str, keystore: str) -> Request:
+    """
+    Trust this CA (PEM) from now on: an entry of the keystore that TLS connections use.
+
+    The alias is made of the certificate, so that the same CA, sent again or by another run, is the same entry.
+    (Eclipse Kura: docs/administration/keys-and-certificates.md, "Store Trusted Certificate".)
+    """
+    alias = f"provision-{hashlib.sha256(ca.encode()).hexdigest()[:16]}"
+    entry = {"keystoreServicePid": keystore, "alias": alias, "certificate": ca}
+    return Request(
+        topic=f"$EDC/{provision_account}/{client_id}/{KEYS}/POST/keystores/entries/certificate",
+        metrics=_addressed(client_id, step),
+        body=json.dumps(entry, separators=(",", ":")).encode(),
     )
 
 

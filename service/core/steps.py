@@ -1,14 +1,19 @@
 """
-The steps of a run on Kura's wire (design 4.2): each application, then the configuration, last, because it cuts the
-connection. What a message of the device means for them, and what is sent next.
+The steps of a run on Kura's wire (design 4.2): each application, then the CA to trust at the account broker where there
+is one, then the configuration, last, because it cuts the connection. What a message of the device means for them, and
+what is sent next.
 
 An unanswered step is sent again, with the same ids, when the device gives a sign of life: silence uses up nothing. An
 error uses up one of the step's retries, and the next try has ids of its own, so that late words about the old one have
 no effect.
+
+A gateway that knows no keystore requests (Kura before 5.0) answers 404 to the CA, or nothing at all: then it is left
+out, for such a gateway has its CAs from elsewhere, and the login will tell.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 from collections.abc import Sequence
@@ -20,6 +25,8 @@ from service.core.verdicts import Denied
 RETRIES = 3
 TIMEOUT = datetime.timedelta(seconds=60)
 
+NOT_FOUND = 404
+
 # Kura's DownloadStatus and InstallStatus.
 COMPLETED = frozenset({"COMPLETED", "ALREADY DONE", "ALREADY_DONE"})
 FAILED = frozenset({"FAILED", "CANCELLED"})
@@ -30,6 +37,7 @@ class StepKind(enum.StrEnum):
     """What a step brings to the device."""
 
     APPLICATION = "application"
+    CA = "ca"
     CONFIGURATION = "configuration"
 
 
@@ -115,11 +123,12 @@ class Hear:
 
 @dataclass(frozen=True, kw_only=True)
 class Advance:
-    """This step is done: the run moves, and the next step is sent. None: the login is awaited."""
+    """This step is done, or left out: the run moves, and the next step is sent. None: the login is awaited."""
 
     step: Step
     moves: tuple[RunState, ...] = ()
     then: Send | None = None
+    left_out: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +160,7 @@ def decide_step(
         heard = current.heard_of_at
         if current.state is not StepState.WAITING and heard is not None and now - heard < rules.timeout:
             return Denied(reason="step_under_way")
-        return Send(step=current, moves=_moves(run, _BEFORE[current.kind]))
+        return _decide_again(run, steps, current, rules)
     named = _named(steps, message)
     if named is None:
         return Denied(reason="reply_to_nothing")
@@ -162,6 +171,15 @@ def decide_step(
     return _decide_notice(run, steps, named, message, rules)
 
 
+def _decide_again(run: RunState, steps: Sequence[Step], step: Step, rules: Rules) -> Send | Advance:
+    """The step goes out, for the first time or again. Of the CA silence is counted: it may be all that ever comes."""
+    if step.kind is StepKind.CA and step.state is StepState.SENT:
+        if step.retries >= rules.retries:
+            return dataclasses.replace(_advance(run, steps, step), left_out=True)
+        step = dataclasses.replace(step, retries=step.retries + 1)
+    return Send(step=step, moves=_moves(run, _BEFORE[step.kind]))
+
+
 def current_step(steps: Sequence[Step]) -> Step:
     """The first that is not done; the last one where all are: a device that is still here did not keep it."""
     return next((step for step in steps if step.state is not StepState.DONE), steps[-1])
@@ -169,6 +187,7 @@ def current_step(steps: Sequence[Step]) -> Step:
 
 _BEFORE = {
     StepKind.APPLICATION: (RunState.APPS_INSTALLING,),
+    StepKind.CA: (RunState.CONF_UPDATING,),
     StepKind.CONFIGURATION: (RunState.CONF_UPDATING,),
 }
 
@@ -182,6 +201,8 @@ def _named(steps: Sequence[Step], message: Reply | Notice) -> Step | None:
 def _decide_reply(run: RunState, steps: Sequence[Step], step: Step, reply: Reply, rules: Rules) -> Decision:
     if step.state is not StepState.SENT:
         return Denied(reason="reply_late")
+    if reply.code == NOT_FOUND and step.kind is StepKind.CA:
+        return dataclasses.replace(_advance(run, steps, step), left_out=True)
     if reply.code != 200:
         return _decide_error(step, rules)
     # Of an application 200 means that it is fetched, of the configuration that it will be applied.
@@ -205,13 +226,15 @@ def _decide_error(step: Step, rules: Rules) -> Retry | Fail:
 
 
 def _advance(run: RunState, steps: Sequence[Step], step: Step) -> Advance:
+    """Moves before the next step's sending belong to the step that is done: APPS_INSTALLED; the others to the next."""
     after = [later for later in steps if later.position > step.position]
     if not after:
         return Advance(step=step, moves=_moves(run, (RunState.CONF_UPDATED,)))
     if after[0].kind is StepKind.APPLICATION:
         return Advance(step=step, then=Send(step=after[0]))
-    moves = _moves(run, (RunState.APPS_INSTALLED, RunState.CONF_UPDATING))
-    return Advance(step=step, moves=moves[:1], then=Send(step=after[0], moves=moves[1:]))
+    installed = (RunState.APPS_INSTALLED,) if step.kind is StepKind.APPLICATION else ()
+    sent = Send(step=after[0], moves=_moves(run, (RunState.CONF_UPDATING,)))
+    return Advance(step=step, moves=_moves(run, installed), then=sent)
 
 
 def _moves(run: RunState, states: Sequence[RunState]) -> tuple[RunState, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,9 +19,9 @@ from xml.etree import ElementTree
 from service.core import names
 from service.core.device_config import TRANSPORT
 from service.core.kura_configuration import AUTO_CONNECT, DATA_SERVICE
-from service.core.kura_messages import CONFIGURATION, DEPLOY
+from service.core.kura_messages import CONFIGURATION, DEPLOY, KEYS, KEYSTORE
 from service.mqtt import kura_payload
-from service.mqtt.client import Connection, Login, Refused, SubscribeRefused, Unreachable
+from service.mqtt.client import Connection, Login, NotUsable, Refused, SubscribeRefused, Unreachable, trust
 from service.mqtt.device import LONGEST_WAIT, Device, DeviceRefused, DeviceUnreached, Say, Simulation
 from service.mqtt.kura_payload import Metric, Unreadable
 
@@ -41,6 +42,8 @@ class Gateway:
     # For tests: {place of an application: how many times its installation fails}.
     failures: Mapping[int, int] = field(default_factory=dict)
     applies_after: float = APPLIES_AFTER
+    # As Kura before 5.0, which answers nothing to a certificate, or 404.
+    without_keystore: bool = False
 
 
 def rewritten(client_id: str) -> str:
@@ -58,6 +61,8 @@ class KuraSimulation(Simulation):
         # Applications by name, in the order of their first download, and the failures that are left to each.
         self._seen: list[str] = []
         self._failed: dict[str, int] = {}
+        # What it was told to trust, by alias.
+        self._trusted: dict[str, str] = {}
 
     # On the provision broker
 
@@ -126,12 +131,29 @@ class KuraSimulation(Simulation):
             await self._reply_code(connection, f"{to}/{DEPLOY}/REPLY/{request_id}", 200)
             await self._install(connection, f"{to}/{DEPLOY}/NOTIFY/{self._device.client_id}", payload.metrics)
             return None
+        if what == f"{KEYS}/POST/keystores/entries/certificate" and not self._gateway.without_keystore:
+            await self._reply_code(connection, f"{to}/{KEYS}/REPLY/{request_id}", self._store(payload.body))
+            return None
         await self._reply_code(connection, f"{to}/{what.split('/')[0]}/REPLY/{request_id}", 404)
         return None
 
     async def _reply_code(self, connection: Connection, topic: str, code: int) -> None:
         await connection.publish(topic, kura_payload.encode({"response.code": code}), qos=0)
         self._say("replied", code=code, topic=topic)
+
+    def _store(self, body: bytes) -> int:
+        """Keep a certificate in the keystore of TLS connections; returns the response code."""
+        try:
+            entry = json.loads(body)
+            if entry["keystoreServicePid"] != KEYSTORE:
+                return 404
+            certificate = str(entry["certificate"])
+            trust(certificate)
+            self._trusted[str(entry["alias"])] = certificate
+        except (ValueError, TypeError, KeyError, NotUsable):
+            return 400
+        self._say("trusts a CA", alias=entry["alias"])
+        return 200
 
     async def _install(self, connection: Connection, topic: str, metrics: Mapping[str, Metric]) -> None:
         name, job_id = str(metrics["dp.name"]), metrics["job.id"]
@@ -167,6 +189,8 @@ class KuraSimulation(Simulation):
         # What comes before it is applied is not looked at: Kura is busy with that.
         await asyncio.sleep(self._gateway.applies_after)
         automatic = configuration.get(DATA_SERVICE, {}).get(AUTO_CONNECT) == "true"
+        if self._trusted:
+            target["ca"] = "".join(self._trusted.values())
         answer = {"wire": "kura", "connection": target, "auto_connect": automatic, "confirmed": False}
         self._keep(answer)
         self._say("applied the configuration", components=len(configuration), auto_connect=automatic)
@@ -203,6 +227,7 @@ class KuraSimulation(Simulation):
             username=target["username"],
             password=target["password"],
             version=self._device.version,
+            ca=target.get("ca", ""),
             ca_file=self._device.ca_file,
         )
         while True:

@@ -214,7 +214,9 @@ class ResponderProcess:
             "answer_limit": settings.answer_limit,
         }
         rules = Rules(timeout=datetime.timedelta(seconds=settings.step_timeout), retries=settings.step_retries)
-        kura = KuraDesk(provision_account=settings.provision_account, rules=rules, **shared)
+        kura = KuraDesk(
+            provision_account=settings.provision_account, rules=rules, keystore=settings.kura_keystore, **shared
+        )
         return Responder(Desk(**shared), kura, self._login(), message_timeout=settings.message_timeout)
 
     def _login(self) -> Login:

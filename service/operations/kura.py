@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service import keys
-from service.core import asks, kura_messages, kura_xml, names
+from service.core import asks, certificates, kura_messages, kura_xml, names
 from service.core.answers import ANSWER_LIMIT_BYTES, Answer
 from service.core.asks import Begin, Refused, Repeat, decide_ask
 from service.core.kura_configuration import merge_for_kura
@@ -67,6 +67,7 @@ class KuraDesk:
     provision_account: str = names.PROVISION_ACCOUNT
     rules: Rules = field(default_factory=Rules)
     answer_limit: int = ANSWER_LIMIT_BYTES
+    keystore: str = kura_messages.KEYSTORE
     # Events of one client beyond this are counted instead.
     _share: Rate = field(default_factory=lambda: Rate(10 / 60, 100))
 
@@ -177,6 +178,8 @@ class KuraDesk:
             return await self._send(case, request, run, decision)
         if isinstance(decision, Advance):
             await connection.execute(_STEPS["set_heard"], run.id, step.position, StepState.DONE)
+            if decision.left_out:
+                await _note(case, request, "step_left_out", run=run.number, **_name(run, step), **_error(message))
             await _move(case, request, run, decision.moves, step)
             return await self._send(case, request, run, decision.then) if decision.then is not None else []
         said = {**_name(run, step), **_error(message)}
@@ -215,9 +218,13 @@ class KuraDesk:
         if step.kind is StepKind.APPLICATION:
             application = run.answer["applications"][step.position - 1]
             return kura_messages.download_request(self.provision_account, client_id, step, application)
-        answer = self._answer(request, run)
+        if step.kind is StepKind.CA:
+            ca = _cas(run)[step.position - 1 - len(run.answer["applications"])]
+            return kura_messages.ca_request(self.provision_account, client_id, step, ca, self.keystore)
+        # The CA has gone ahead: a configuration has no place for it.
+        connection = {name: value for name, value in self._answer(request, run).connection.items() if name != "ca"}
         configuration = merge_for_kura(
-            runs.open_configuration(self.run_keys.sealing_keys, request, run.answer), **answer.connection
+            runs.open_configuration(self.run_keys.sealing_keys, request, run.answer), **connection
         )
         xml = kura_xml.render(configuration)
         return kura_messages.configuration_request(self.provision_account, client_id, step, xml)
@@ -262,12 +269,18 @@ async def load_steps(connection: Connection, run: Run) -> list[Step]:
 
 
 async def _plan(connection: Connection, run: Run) -> None:
-    """Each application, then the configuration."""
-    kinds = [StepKind.APPLICATION] * len(run.answer["applications"]) + [StepKind.CONFIGURATION]
+    """Each application, each certificate of the CA, then the configuration."""
+    kinds = [StepKind.APPLICATION] * len(run.answer["applications"]) + [StepKind.CA] * len(_cas(run))
+    kinds.append(StepKind.CONFIGURATION)
     for position, kind in enumerate(kinds, 1):
         step = _new_ids(Step(position=position, kind=kind, state=StepState.WAITING, request_id=""))
         arguments = (run.account_id, run.id, position, kind, step.request_id, step.job_id)
         await connection.execute(_STEPS["insert"], *arguments)
+
+
+def _cas(run: Run) -> list[str]:
+    """The certificates to trust at the account broker, each of which is an entry of its own."""
+    return certificates.split(run.answer.get("ca") or "")
 
 
 def _new_ids(step: Step) -> Step:
@@ -303,8 +316,8 @@ async def _note(case: Case, request: ProvisionRequest, kind: str, **detail: Any)
 
 def _name(run: Run, step: Step) -> dict[str, str]:
     """What people call a step."""
-    if step.kind is StepKind.CONFIGURATION:
-        return {"step": "configuration"}
+    if step.kind is not StepKind.APPLICATION:
+        return {"step": step.kind.value}
     application = run.answer["applications"][step.position - 1]
     return {"step": f"{application['name']} {application['version']}"}
 

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from service.mqtt.device import DeviceUnreached
+from service.mqtt.kura_device import Gateway
 from service.operations import broker_ca
 from tests.e2e.mqtt_raw import Client
 from tests.support.certificates import new_authority
 from tests.support.command import DONE, INVALID, UNREACHABLE, Done, Program
 from tests.support.database import PASSWORD, make_request
-from tests.support.devices import Run, eventually, payload, run_device
+from tests.support.devices import Run, eventually, payload, run_device, run_gateway
 from tests.support.world import World
 
 LONG_AGO = datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC)
@@ -233,3 +234,30 @@ async def test_nothing_older_than_tls_1_2_is_spoken(encrypted_world: World, role
     with pytest.raises(ssl.SSLError) as refused:
         await asyncio.open_connection("127.0.0.1", port, ssl=speaking(ssl.TLSVersion.TLSv1_1))
     assert refused.value.reason == "TLSV1_ALERT_PROTOCOL_VERSION"
+
+
+@pytest.mark.parametrize("without_keystore", [False, True], ids=["keystore", "no_keystore"])
+async def test_a_kura_gateway_is_given_the_ca(encrypted_world: World, tmp_path: Path, without_keystore: bool) -> None:
+    """As keystore entries, before the configuration; one that knows no such request needs its CA from elsewhere."""
+    world, elsewhere = encrypted_world, new_authority("the account broker's CA")
+    if not without_keystore:
+        world.certify("account", authority=elsewhere)
+    bundle = elsewhere.pem.decode() + new_authority("the next one").pem.decode()
+    await broker_ca.change(world.admin, "account-broker", bundle)
+    world.start()
+    created = await make_request(world.admin, "gw-1", generate_activation_key=True)
+    (tmp_path / "factory-ca.pem").write_bytes(world.authority.pem)
+    run = await run_gateway(
+        world,
+        "gw-1",
+        tmp_path,
+        Gateway(without_keystore=without_keystore, applies_after=0.1),
+        broker=world.provision_tls_url,
+        ca_file=str(tmp_path / "factory-ca.pem"),
+        activation_key=created.activation_key,
+    )
+    assert run.names()[-1] == "born"
+    assert run.answer()["connection"].get("ca") == (None if without_keystore else bundle)
+    left_out = await world.database.value("SELECT count(*) FROM events WHERE kind = 'step_left_out'")
+    assert left_out == (2 if without_keystore else 0)
+    assert await world.database.value("SELECT state FROM provision_requests") == "PROVISIONED"

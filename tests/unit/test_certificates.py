@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from service import certificates
 from service.certificates import CannotIssue, Pair, make_authority, make_certificate
-from service.core.certificates import CA_LIMIT_BYTES, ca_for, check_name, expires_on, read_ca, read_hosts
+from service.core.certificates import CA_LIMIT_BYTES, ca_for, check_name, expires_on, read_ca, read_hosts, split
 
 BEGIN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
@@ -239,3 +239,14 @@ def test_a_ca_that_cannot_sign_is_named(tmp_path: Path) -> None:
     assert "nonsense" not in str(refused.value)
     with pytest.raises(FileNotFoundError):
         certificates.load_authority(tmp_path / "nowhere")
+
+
+def test_a_ca_is_split_into_its_certificates() -> None:
+    """Each is whole, in order, and together they are the CA."""
+    made = [make_authority(name, BEGIN, NOW + datetime.timedelta(days=1)).pem.decode() for name in ("one", "two")]
+    ca, problems = read_ca("".join(made), NOW)
+    assert not problems
+    assert ca is not None
+    assert split(ca) == made
+    assert "".join(split(ca)) == ca
+    assert split("") == []

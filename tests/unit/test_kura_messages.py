@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -142,3 +144,17 @@ def test_a_reply(metrics: dict[str, Any], expected: object) -> None:
 )
 def test_a_notice(resource: str, metrics: dict[str, Any], expected: object) -> None:
     assert parse_notify(resource, metrics) == expected
+
+
+def test_a_ca_is_an_entry_of_the_keystore() -> None:
+    """The same CA has the same alias, whatever the step: sent again it is no second entry."""
+    first, second = (Step(position=n, kind=StepKind.CA, state=StepState.WAITING, request_id=f"r{n}") for n in (1, 2))
+    request = kura_messages.ca_request("provision", "gw-1", first, "PEM", "SSLKeystore")
+    assert request.topic == "$EDC/provision/gw-1/KEYS-V1/POST/keystores/entries/certificate"
+    assert request.metrics == {"request.id": "r1", "requester.client.id": "~gw-1"}
+    entry = json.loads(request.body)
+    assert (entry.pop("keystoreServicePid"), entry.pop("certificate")) == ("SSLKeystore", "PEM")
+    assert re.fullmatch(r"provision-[0-9a-f]{16}", entry.pop("alias"))
+    assert entry == {}
+    assert kura_messages.ca_request("provision", "gw-1", second, "PEM", "SSLKeystore").body == request.body
+    assert kura_messages.ca_request("provision", "gw-1", first, "other", "SSLKeystore").body != request.body

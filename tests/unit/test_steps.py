@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import Any
 
@@ -88,19 +89,26 @@ def test_a_message_means_what_the_table_says(row: dict[str, Any]) -> None:
         assert list(decision.moves) == row["moves"]
     if isinstance(decision, Hear):
         assert decision.state == row["state"]
+    if "step_retries" in row:
+        assert decision.step.retries == row["step_retries"]
     if isinstance(decision, Advance):
+        assert decision.left_out == row.get("left_out", False)
         then = decision.then
         assert (then.step.position if then else None) == row["then"]
         assert then is None or list(then.moves) == row["then_moves"]
 
 
-kinds = st.integers(0, 3).map(lambda count: ["application"] * count + ["configuration"])
+kinds = st.builds(
+    lambda applications, cas: ["application"] * applications + ["ca"] * cas + ["configuration"],
+    st.integers(0, 3),
+    st.integers(0, 2),
+)
 messages = st.one_of(
     st.just({"alive": True}),
-    st.builds(lambda step, code: {"reply": step, "code": code}, st.integers(1, 5), st.sampled_from([200, 500])),
+    st.builds(lambda step, code: {"reply": step, "code": code}, st.integers(1, 7), st.sampled_from([200, 404, 500])),
     st.builds(
         lambda step, resource, status: {"notice": step, "resource": resource, "status": status},
-        st.integers(1, 5),
+        st.integers(1, 7),
         st.sampled_from(["download", "install"]),
         st.sampled_from([*steps.COMPLETED, *steps.FAILED, *steps.UNDER_WAY, "?"]),
     ),
@@ -121,7 +129,7 @@ def test_whatever_comes_the_run_goes_forward_and_no_step_is_left_out(
     current = steps.current_step(make_steps(row))
     if isinstance(decision, Denied):
         return
-    assert decision.step == current
+    assert dataclasses.replace(decision.step, retries=retries) == current
     moves = decision.moves if isinstance(decision, (Send, Advance)) else ()
     if isinstance(decision, Advance) and decision.then is not None:
         moves += decision.then.moves
