@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FREE_PORTS = range(12_000, 32_000)
+_ports_left: list[int] = []
 
 
 class DidNotStart(Exception):
@@ -30,10 +31,12 @@ def free_port() -> int:
     A port that nothing listens on at this moment.
 
     From below those that the system gives to outgoing connections, any of which could take it before its user listens;
-    by chance, so that others who look at the same time find another.
+    by chance, so that others who look at the same time find another; and none twice, until all were given.
     """
     while True:
-        port = secrets.choice(FREE_PORTS)
+        if not _ports_left:
+            _ports_left.extend(secrets.SystemRandom().sample(FREE_PORTS, len(FREE_PORTS)))
+        port = _ports_left.pop()
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             return port

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import hypothesis  # noqa: F401  (loaded first at the end of a failed run, it meets a bug of Python 3.11: gh-106905)
 import pytest
 
+from embedded import processes
 from service.db.pool import open_pool
 from service.operations.administration import Administration
 from tests.support import postgres
 from tests.support.database import Database, author, new_name
+
+
+def pytest_configure() -> None:
+    """Of the ports that tests listen on, each process that runs some has its own share."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    processes.FREE_PORTS = processes.FREE_PORTS[worker % 8 :: 8]
 
 
 @pytest.fixture(scope="session")
