@@ -60,6 +60,7 @@ def environment(state: State) -> dict[str, str]:
         "PROVISION_HOOKS_METRICS_PORT": str(state.ports["UP_HOOKS_METRICS_PORT"]),
         "PROVISION_RESPONDER_METRICS_PORT": str(state.ports["UP_RESPONDER_METRICS_PORT"]),
         "PROVISION_PROVISION_BROKER": f"mqtt://127.0.0.1:{state.ports['UP_PROVISION_PORT']}",
+        "PROVISION_ACCOUNT_BROKERS": f"account-broker=mqtt://127.0.0.1:{state.ports['UP_ACCOUNT_PORT']}",
     }
 
 

@@ -70,6 +70,14 @@ def _broker_url(text: str) -> str:
     return text
 
 
+def _account_brokers(text: str) -> tuple[tuple[str, str], ...]:
+    """`name=url`, several of them with a comma or a space between."""
+    pairs = [pair.partition("=")[::2] for pair in text.replace(",", " ").split()]
+    if not all(name for name, _ in pairs) or len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("must be name=mqtt://host:port, each name once")
+    return tuple((name, _broker_url(url)) for name, url in pairs)
+
+
 def _account_name(text: str) -> str:
     if not names.USERNAME.fullmatch(text):
         raise ValueError("must be a valid account name")
@@ -180,7 +188,13 @@ class ResponderSettings(Settings):
         "its name: of the responders of one broker one is active, the others stand by", default="provision"
     )
     provision_broker_ca_file: str = setting("CA of an mqtts:// provision broker; the system's where empty", default="")
-    responder_password: Secret = setting("password of ~responder at the provision broker", parse=Secret, secret=True)
+    account_brokers: tuple[tuple[str, str], ...] = setting(
+        "account brokers where it hears whether devices are there, each as name=mqtt://host:port",
+        parse=_account_brokers,
+        default=(),
+    )
+    account_brokers_ca_file: str = setting("CA of mqtts:// account brokers; the system's where empty", default="")
+    responder_password: Secret = setting("password of ~responder at all these brokers", parse=Secret, secret=True)
     provision_account: str = setting(PROVISION_ACCOUNT, parse=_account_name, default=names.PROVISION_ACCOUNT)
     step_timeout: float = setting(
         "seconds that a step of a Kura run may be silent before a sign of life has it sent again",

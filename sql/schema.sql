@@ -547,8 +547,8 @@ CREATE FUNCTION public.hook_note_seen(p_seen jsonb) RETURNS void
     AS $$
     UPDATE device_connections c
     SET last_seen_at = clock_timestamp(),
-        last_login_at = CASE WHEN b.id IS NULL THEN c.last_login_at ELSE clock_timestamp() END,
-        status = CASE WHEN b.id IS NULL THEN c.status ELSE 'CONNECTED' END,
+        last_login_at = CASE WHEN b.id IS NULL THEN c.last_login_at
+            ELSE clock_timestamp() - coalesce((s ->> 3)::double precision, 0) * interval '1 second' END,
         broker_id = coalesce(b.id, c.broker_id)
     FROM jsonb_array_elements(p_seen) AS s LEFT JOIN brokers b ON b.name = s ->> 2
     WHERE c.account_id = (s ->> 0)::bigint AND c.client_id = s ->> 1
@@ -711,6 +711,47 @@ $$;
 
 ALTER FUNCTION public.note_change() OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.note_first_login() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.status_at := NEW.last_login_at;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.note_first_login() OWNER TO provisioning_migrator;
+
+CREATE FUNCTION public.note_login() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.status := OLD.status;
+    IF OLD.last_login_at >= NEW.last_login_at OR (
+        OLD.born_at >= NEW.last_login_at - interval '0.5 seconds'
+        AND (OLD.status = 'CONNECTED' OR OLD.status_at >= NEW.last_login_at)
+    ) THEN
+        -- Heard of already, by a newer login or by the BIRTH that followed this one.
+        NEW.last_login_at := greatest(OLD.last_login_at, NEW.last_login_at);
+        RETURN NEW;
+    END IF;
+    IF OLD.ends_owed = -1 AND OLD.status_at >= NEW.last_login_at THEN
+        NEW.ends_owed := 0;
+        RETURN NEW;
+    END IF;
+    NEW.ends_owed := CASE WHEN OLD.status = 'CONNECTED' AND OLD.born_at >= OLD.last_login_at THEN 1 ELSE 0 END;
+    IF OLD.status IS DISTINCT FROM 'CONNECTED' THEN
+        NEW.status := 'CONNECTED';
+        NEW.status_at := NEW.last_login_at;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.note_login() OWNER TO provisioning_migrator;
+
 CREATE FUNCTION public.outage() RETURNS interval
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -831,7 +872,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0013_kura_ca' $$;
+    AS $$ SELECT '0014_presence' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -975,8 +1016,12 @@ CREATE TABLE public.device_connections (
     last_seen_at timestamp with time zone,
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    status_at timestamp with time zone,
+    born_at timestamp with time zone,
+    ends_owed bigint DEFAULT 0 NOT NULL,
     CONSTRAINT device_connections_client_id_rule CHECK (((client_id ~ '^[A-Za-z0-9_.:-]{1,255}$'::text) AND (client_id !~ '::'::text))),
     CONSTRAINT device_connections_coupling_known CHECK ((coupling = ANY (ARRAY['INHERITED'::text, 'LOOSE'::text, 'STRICT'::text]))),
+    CONSTRAINT device_connections_ends_owed_rule CHECK ((ends_owed = ANY (ARRAY[('-1'::integer)::bigint, (0)::bigint, (1)::bigint]))),
     CONSTRAINT device_connections_status_known CHECK ((status = ANY (ARRAY['CONNECTED'::text, 'DISCONNECTED'::text, 'MISSING'::text])))
 );
 
@@ -1001,6 +1046,9 @@ CREATE TABLE public.devices (
     display_name text,
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    birth jsonb,
+    birth_at timestamp with time zone,
+    CONSTRAINT devices_birth_bounded CHECK (((jsonb_typeof(birth) = 'object'::text) AND (octet_length((birth)::text) <= 131072))),
     CONSTRAINT devices_client_id_rule CHECK (((client_id ~ '^[A-Za-z0-9_.:-]{1,255}$'::text) AND (client_id !~ '::'::text)))
 );
 
@@ -1471,6 +1519,10 @@ CREATE TRIGGER device_connections_change AFTER UPDATE ON public.device_connectio
 
 CREATE TRIGGER device_connections_deleted AFTER DELETE ON public.device_connections FOR EACH ROW EXECUTE FUNCTION public.note_change('client', 'client_id');
 
+CREATE TRIGGER device_connections_first_login BEFORE INSERT ON public.device_connections FOR EACH ROW EXECUTE FUNCTION public.note_first_login();
+
+CREATE TRIGGER device_connections_login BEFORE UPDATE OF last_login_at ON public.device_connections FOR EACH ROW WHEN ((new.last_login_at IS NOT NULL)) EXECUTE FUNCTION public.note_login();
+
 CREATE TRIGGER device_connections_version BEFORE UPDATE OF client_id, device_id, coupling, user_id, reserved_user_id, allow_user_change ON public.device_connections FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
 CREATE TRIGGER devices_account BEFORE INSERT OR UPDATE OF account_id ON public.devices FOR EACH ROW EXECUTE FUNCTION public.refuse_provision_account();
@@ -1771,6 +1823,10 @@ GRANT ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, 
 REVOKE ALL ON FUNCTION public.next_version() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.note_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.note_first_login() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.note_login() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.outage() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.outage() TO provisioning_responder;

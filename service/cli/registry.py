@@ -121,7 +121,7 @@ for command in (device_run, connection, delete_connection, delete_device):
     device.add_command(command)
 
 _RELEASE_COLUMNS = ["account", "to_account", "client_id", "status", "expires_on", "used_at"]
-_COLUMNS = ["account", "client_id", "enabled", "status", "last_login_at"]
+_COLUMNS = ["account", "client_id", "enabled", "status", "status_at", "last_login_at"]
 
 
 @device.command("list")
@@ -143,13 +143,13 @@ def list_devices(account: str | None, status: str | None, text: str | None, as_j
 @account_option
 @json_option
 def show_device(client_id: str, account: str | None, as_json: bool) -> None:
-    """One device with its connection, and its releases to and from other accounts."""
+    """One device with its connection, what it said of itself (BIRTH), its releases to and from other accounts."""
     row = run(lambda admin: devices.show_device(admin, account, client_id), as_json=as_json)
     if as_json:
         output.print_json(row)
     else:
-        history = row.pop("releases")
-        output.print_record(row)
+        history, birth = row.pop("releases"), row.pop("birth")
+        output.print_record({**row, **{f"birth {name}": value for name, value in (birth or {}).items()}})
         if history:
             output.print_table(history, _RELEASE_COLUMNS, empty="")
 

@@ -200,9 +200,7 @@ def decide_presence(
 def _decide_service(broker_role: str, username: str, client_id: str, provision_account: str) -> Present | Denied:
     if username != names.RESPONDER or client_id != names.RESPONDER:
         return Denied(reason="not_a_service_client")
-    if broker_role != "provision":
-        return Denied(reason="wrong_broker")
-    return Present(grants=service_grants(username, provision_account), account_id=None)
+    return Present(grants=service_grants(username, provision_account, broker_role=broker_role), account_id=None)
 
 
 def _decide_on_provision_broker(facts: Facts, user: User, client_id: str, provision_account: str) -> Present | Denied:

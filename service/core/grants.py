@@ -8,7 +8,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from service.core import names, topics
+from service.core import lifecycle, names, topics
 from service.core.verdicts import Denied
 
 
@@ -109,10 +109,18 @@ def account_grants(
     return tuple(grants)
 
 
-def service_grants(username: str, provision_account: str = names.PROVISION_ACCOUNT) -> tuple[Grant, ...]:
-    """Our own clients, outside the rules for names (D4). `~takeover` logs in to end a session and may do nothing."""
+def service_grants(
+    username: str, provision_account: str = names.PROVISION_ACCOUNT, *, broker_role: str = "provision"
+) -> tuple[Grant, ...]:
+    """
+    Our own clients, outside the rules for names (D4). `~takeover` logs in to end a session and may do nothing.
+
+    On account brokers `~responder` hears what devices say of their lives, and says nothing.
+    """
     if username != names.RESPONDER:
         return ()
+    if broker_role == "account":
+        return tuple(Grant(filter_, READ_AND_SUBSCRIBE) for filter_ in lifecycle.subscriptions())
     control = f"$EDC/{provision_account}/+"
     return (
         Grant("prov/v1/+/request", READ_AND_SUBSCRIBE),

@@ -95,6 +95,6 @@ class HookStore:
         """Add counted refusals: {"broker", "username", "client_id", "reason", "count", "topic"?, "access"?}."""
         await self._call("count_refusals", json.dumps(list(refusals)))
 
-    async def note_seen(self, seen: Sequence[tuple[int, str, str | None]]) -> None:
-        """Clients that were seen, as (account id, client id, broker that it logged in at or None)."""
+    async def note_seen(self, seen: Sequence[tuple[int, str, str | None, float]]) -> None:
+        """Clients that were seen: (account id, client id, broker that it logged in at or None, seconds since then)."""
         await self._call("note_seen", json.dumps(list(seen)))

@@ -43,6 +43,10 @@ class Outcome(enum.Enum):
     UNAVAILABLE = 503
 
 
+# At which broker, and when by the monotonic clock.
+Login = tuple[str, float]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """An outcome with its true reason, which only our log and counters see."""
@@ -107,7 +111,7 @@ class Admission:
     narrow_reply: bool = False
     refusals: Refusals = field(default_factory=Refusals)
     # (account id, client id): the broker that it logged in at, or None for another sign of life.
-    seen: dict[tuple[int, str], str | None] = field(default_factory=dict)
+    seen: dict[tuple[int, str], Login | None] = field(default_factory=dict)
     brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
     brokers_loaded: bool = False
     # When the database last failed to answer a topic check, monotonic.
@@ -288,9 +292,9 @@ class Admission:
     def _note_seen(self, decision: Present, client_id: str, login: str | None = None) -> None:
         if decision.account_id is not None:
             key = (decision.account_id, client_id)
-            self.seen[key] = login or self.seen.get(key)
+            self.seen[key] = (login, time.monotonic()) if login is not None else self.seen.get(key)
 
-    def forget_seen(self, written: Iterable[tuple[tuple[int, str], str | None]]) -> None:
+    def forget_seen(self, written: Iterable[tuple[tuple[int, str], Login | None]]) -> None:
         """These were written, unless something newer came meanwhile."""
         for key, login in written:
             if self.seen.get(key) == login:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from service.core.problems import NotFound, NotPossible
@@ -66,9 +67,17 @@ async def find_account_of_device(admin: Administration, client_id: str) -> str:
 
 
 async def show_device(admin: Administration, account_name: str | None, client_id: str) -> dict[str, Any]:
-    """One device with its connection and its releases. Raises NotFound, and NotPossible where two accounts have one."""
-    account = account_name or await find_account_of_device(admin, client_id)
-    rows = await list_devices(admin, account, client_id)
+    """
+    One device with its connection, its releases, and what it said of itself last (`birth`: metrics by name, or None).
+
+    Raises NotFound, and NotPossible where two accounts have one.
+    """
+    name = account_name or await find_account_of_device(admin, client_id)
+    rows = await list_devices(admin, name, client_id)
     if not rows:
         raise NotFound("client_id", f"there is no device {client_id!r}")
-    return {**rows[0], "releases": await releases.list_releases(admin, account, client_id)}
+    account = await admin.account(name)
+    async with admin.account_transaction(account.id) as connection:
+        row = await connection.fetchrow(_DEVICES["birth"], account.id, client_id)
+    birth = {"birth": json.loads(row["birth"]) if row and row["birth"] else None, "birth_at": row and row["birth_at"]}
+    return {**rows[0], **birth, "releases": await releases.list_releases(admin, name, client_id)}

@@ -331,7 +331,10 @@ class HooksProcess:
                 raise
         seen = list(admission.seen.items())[:MOST_SEEN]
         if seen:
-            await admission.store.note_seen([(account_id, client_id, login) for (account_id, client_id), login in seen])
+            now = time.monotonic()
+            await admission.store.note_seen(
+                [(*client, *((login[0], now - login[1]) if login else (None, 0.0))) for client, login in seen]
+            )
             admission.forget_seen(seen)
 
     async def _flush_at_end(self, admission: Admission) -> None:

@@ -135,7 +135,7 @@ async def test_what_happens_all_the_time_is_silent(quiet: Scene) -> None:
     assert await quiet.login(device)
     assert not await quiet.gate.connect(ACCOUNT, device.username, "wrong", "gw-2")
     await quiet.gate.store.note_seen(
-        [(account_id, client_id, login) for (account_id, client_id), login in quiet.gate.admission.seen.items()]
+        [(*client, login[0] if login else None, 0.0) for client, login in quiet.gate.admission.seen.items()]
     )
     await quiet.gate.store.count_refusals(quiet.gate.admission.refusals.take())
     await quiet.beat()

@@ -155,9 +155,11 @@ async def test_device_list_and_show(scene: Scene, database: Database) -> None:
     await scene.provision("gw-2")
     row = (await command("device", "show", device.client_id, "--json")).json()
     assert row.pop("releases") == []
+    assert (row.pop("birth"), row.pop("birth_at")) == (None, None)
     assert [row] == [row for row in (await command("device", "list", "--json")).json() if row["client_id"] != "gw-2"]
     assert TIME.fullmatch(row.pop("created_at"))
     assert TIME.fullmatch(row.pop("last_login_at"))
+    assert TIME.fullmatch(row.pop("status_at"))
     assert {"status", "last_seen_at"} <= row.keys()
     del row["status"], row["last_seen_at"]
     assert row == {

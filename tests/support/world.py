@@ -147,6 +147,7 @@ class World:
             "PROVISION_HOOKS_PORT": str(self.hooks_port),
             "PROVISION_HOOKS_METRICS_PORT": str(self.hooks_metrics_port),
             "PROVISION_PROVISION_BROKER": self.provision_url,
+            "PROVISION_ACCOUNT_BROKERS": f"account-broker={self.account_url}",
             "PROVISION_RESPONDER_PASSWORD": self.responder_password,
             "PROVISION_BCRYPT_COST": "4",
             **self.settings,

@@ -9,7 +9,7 @@ import pytest
 
 from service.core.connect import Facts, Present, decide_presence
 from service.core.coupling import Connection
-from service.core.grants import Grant, account_grants, provision_grants, service_grants
+from service.core.grants import Access, Grant, account_grants, decide_acl, provision_grants, service_grants
 from service.core.verdicts import Denied
 from tests.unit.facts import (
     CLIENT_ID,
@@ -148,7 +148,6 @@ def test_one_wrong_fact_denies_with_its_reason(reason: str, facts: Facts, spoils
         ("not_a_service_client", "~other", "~other", "provision"),
         ("not_a_service_client", "~other", "~responder", "provision"),
         ("not_a_service_client", "responder", "responder", "account"),
-        ("wrong_broker", "~responder", "~responder", "account"),
         ("unknown_broker", "~responder", "~responder", "both"),
     ],
 )
@@ -156,6 +155,19 @@ def test_a_service_user_is_the_responder_under_its_own_client_id(
     reason: str, username: str, client_id: str, role: str
 ) -> None:
     assert decide_presence(spoilt(RESPONDER, broker_role=role), username, client_id) == Denied(reason=reason)
+
+
+def test_the_responder_only_listens_on_account_brokers() -> None:
+    """To what devices say of their lives, of every account that the broker serves."""
+    decision = decide_presence(spoilt(RESPONDER, broker_role="account"), "~responder", "~responder")
+    assert isinstance(decision, Present)
+    assert decision.account_id is None
+    for said in ("BIRTH", "APPS", "DC", "LWT"):
+        assert decide_acl(decision.grants, Access.SUBSCRIBE, f"$EDC/+/+/MQTT/{said}")
+        assert decide_acl(decision.grants, Access.READ, f"$EDC/acme/gw-1/MQTT/{said}")
+        assert not decide_acl(decision.grants, Access.WRITE, f"$EDC/acme/gw-1/MQTT/{said}")
+    for topic in ("$EDC/acme/gw-1/MQTT/PROV", "$EDC/acme/gw-1/CONF-V1/PUT/configurations", "acme/gw-1/data"):
+        assert not any(decide_acl(decision.grants, access, topic) for access in Access)
 
 
 def test_a_disabled_responder_is_denied() -> None:

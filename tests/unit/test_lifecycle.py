@@ -1,0 +1,111 @@
+"""Status by logins and by what devices say, against tests/vectors/lifecycle.json."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core import lifecycle
+from service.core.lifecycle import Link, Said, Topic, decide_life, decide_login, parse_topic, read_birth
+from tests.unit import vectors
+from tests.unit.strategies import any_text
+
+NOON = datetime.datetime(2030, 1, 31, 12, tzinfo=datetime.UTC)
+
+
+def at(seconds: float) -> datetime.datetime:
+    return NOON + datetime.timedelta(seconds=seconds)
+
+
+def step(link: Link, what: str, seconds: float) -> Link:
+    return decide_login(link, at(seconds)) if what == "login" else decide_life(link, Said(what), at(seconds))
+
+
+@pytest.mark.parametrize("row", vectors.rows("lifecycle", "stories"), ids=lambda row: row["name"])
+def test_a_story_goes_as_the_table_says(row: dict[str, Any]) -> None:
+    link = Link()
+    for what, seconds, status, owed in row["events"]:
+        link = step(link, what, seconds)
+        assert (link.status, link.ends_owed) == (status, owed), (what, seconds)
+        assert link.last_login_at is not None or what != "login"
+
+
+@given(st.lists(st.sampled_from([*Said.__members__, "login"]), max_size=20))
+def test_a_birth_is_always_the_last_word(events: list[str]) -> None:
+    """Whatever came before, a BIRTH is CONNECTED, and the next will is MISSING."""
+    link = Link()
+    for seconds, what in enumerate(events):
+        link = step(link, what, seconds)
+        assert link.ends_owed in (-1, 0, 1)
+    born = decide_life(link, Said.BIRTH, at(100))
+    assert (born.status, born.ends_owed) == ("CONNECTED", 0)
+    assert decide_life(born, Said.LWT, at(101)).status == "MISSING"
+    assert decide_life(born, Said.DC, at(101)).status == "DISCONNECTED"
+    stolen = decide_life(decide_login(decide_login(born, at(99)), at(200)), Said.LWT, at(201))
+    assert stolen.status == "CONNECTED"
+
+
+def test_when_it_became_so() -> None:
+    """`status_at` moves with the status, and only then."""
+    link = decide_login(Link(), at(1))
+    assert link.status_at == at(1)
+    assert decide_life(link, Said.BIRTH, at(2)).status_at == at(1)
+    assert decide_life(link, Said.LWT, at(3)).status_at == at(3)
+
+
+@pytest.mark.parametrize(
+    ("topic", "parsed"),
+    [
+        ("$EDC/acme/gw-1/MQTT/BIRTH", Topic(account="acme", client_id="gw-1", said=Said.BIRTH)),
+        ("$EDC/acme/gw-1/MQTT/LWT", Topic(account="acme", client_id="gw-1", said=Said.LWT)),
+        ("$EDC/acme/gw-1/MQTT/PROV", None),
+        ("$EDC/acme/gw-1/MQTT/BIRTH/x", None),
+        ("acme/gw-1/MQTT/BIRTH", None),
+        ("$EDC/acme/gw-1/DEPLOY-V2/BIRTH", None),
+    ],
+)
+def test_topics(topic: str, parsed: Topic | None) -> None:
+    assert parse_topic(topic) == parsed
+
+
+def test_what_is_listened_to_is_what_can_be_read() -> None:
+    for filter_ in lifecycle.subscriptions():
+        assert parse_topic(filter_.replace("+", "acme", 1).replace("+", "gw-1")) is not None
+
+
+def test_every_metric_of_a_birth_is_kept() -> None:
+    metrics = {
+        "uptime": 12,
+        "display_name": "Röhre 1",
+        "load": 0.5,
+        "is_up": True,
+        "blob": b"\x00\xff",
+        "nan": math.nan,
+    }
+    assert read_birth(metrics) == {
+        "blob": "AP8=", "display_name": "Röhre 1", "is_up": True, "load": 0.5, "nan": "nan", "uptime": 12
+    }  # fmt: skip
+
+
+values = st.one_of(any_text, st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans(), st.binary())
+
+
+@given(st.dictionaries(any_text, values, max_size=10))
+def test_whatever_a_birth_holds_can_be_stored(metrics: dict[str, Any]) -> None:
+    text = json.dumps(read_birth(metrics), allow_nan=False)
+    assert "\\u0000" not in text.replace("\\\\", "")
+    text.encode()
+
+
+def test_a_birth_is_bounded() -> None:
+    """In number, in length, and in all."""
+    assert len(read_birth({f"m{n:04}": 1 for n in range(1000)})) == lifecycle.MOST_METRICS
+    assert read_birth({"long": "x" * 100_000}) == {"long": "x" * lifecycle.VALUE_LENGTH}
+    many = read_birth({f"m{n:02}": "x" * 4096 for n in range(99)})
+    assert 5 < len(many) < 10
