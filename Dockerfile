@@ -1,4 +1,4 @@
-# One small image for all our processes, none of which is root: hooks, responder, migrate, cli.
+# One small image for all our processes, none of which is root: hooks, responder, admin, migrate, cli.
 FROM python:3.11-slim-bookworm AS packages
 COPY requirements.txt /
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-compile --prefix /packages -r requirements.txt

@@ -27,6 +27,7 @@ SECRETS = {
     "hooks": ("hooks-database-url", "event-key"),
     "responder": ("responder-database-url", "event-key", "derivation-key", "sealing-keys", "responder-password"),
     "administrator": ("admin-database-url", "platform-database-url", "event-key", "sealing-keys"),
+    "api": ("admin-database-url", "platform-database-url", "event-key", "sealing-keys"),
 }
 SERVICE_USER, BROKER_USER = 10001, 1883
 

@@ -58,6 +58,8 @@ def environment(state: State) -> dict[str, str]:
         **{name: str(path) for name, path in files.items()},
         "PROVISION_HOOKS_PORT": str(state.ports["UP_HOOKS_PORT"]),
         "PROVISION_HOOKS_METRICS_PORT": str(state.ports["UP_HOOKS_METRICS_PORT"]),
+        "PROVISION_API_PORT": str(state.ports["UP_API_PORT"]),
+        "PROVISION_API_METRICS_PORT": str(state.ports["UP_API_METRICS_PORT"]),
         "PROVISION_RESPONDER_METRICS_PORT": str(state.ports["UP_RESPONDER_METRICS_PORT"]),
         "PROVISION_PROVISION_BROKER": f"mqtt://127.0.0.1:{state.ports['UP_PROVISION_PORT']}",
         "PROVISION_ACCOUNT_BROKERS": f"account-broker=mqtt://127.0.0.1:{state.ports['UP_ACCOUNT_PORT']}",
@@ -84,6 +86,11 @@ def responder(state: State) -> Managed:
     return _python(state, "responder", state.url("UP_RESPONDER_METRICS_PORT", "/readyz"))
 
 
+def admin(state: State) -> Managed:
+    """The administrators' API."""
+    return _python(state, "admin", state.url("UP_API_METRICS_PORT", "/readyz"))
+
+
 def broker(state: State, role: str) -> Managed:
     """One of the two brokers."""
     ports = [state.ports.get(f"UP_{role.upper()}_{kind}") for kind in ("PORT", "TLS_PORT")]
@@ -98,7 +105,7 @@ def broker(state: State, role: str) -> Managed:
 
 def in_order(state: State) -> list[Managed]:
     """All of ours, in the order they start: a broker whose hooks do not answer starts all the same."""
-    return [hooks(state), broker(state, "provision"), broker(state, "account"), responder(state)]
+    return [hooks(state), broker(state, "provision"), broker(state, "account"), responder(state), admin(state)]
 
 
 def write_broker_files(state: State, role: str, secret: str) -> None:

@@ -17,16 +17,18 @@ from rich.console import Console
 from embedded.state import write_private
 from service import keys
 from service.cli.output import cell, escape
-from service.core.problems import NotPossible
+from service.core.access import Role
+from service.core.problems import NotFound, NotPossible
 from service.core.requests import Changes, NewRequest
 from service.db.pool import open_pool
 from service.keys import SealingKeys, Secret, parse_key
 from service.mqtt.device import Device, Simulation
-from service.operations import accounts, requests, users
+from service.operations import accounts, requests, tokens, users
 from service.operations.administration import Administration
 from service.operations.events import Author
 
 ACCOUNT = "demo"
+PLATFORM_TOKEN = "embedded"  # noqa: S105 (its name)
 CLIENT_ID = "demo-device"
 USERNAME = "demo-factory"
 
@@ -111,7 +113,18 @@ async def register(
         made.append(f"account {ACCOUNT}")
     if not place.has("responder-password"):
         place.put("responder-password", await users.put_responder_password(admin))
+    if not place.has("platform-token"):
+        place.put("platform-token", await _make_token(admin))
+        made.append("a platform administrator's token")
     return made
+
+
+async def _make_token(admin: Administration) -> str:
+    """For the API; of one that was made and not kept, nobody has the text."""
+    with suppress(NotFound):
+        await tokens.revoke_token(admin, None, PLATFORM_TOKEN)
+    role = Role.PLATFORM_ADMINISTRATOR
+    return (await tokens.create_token(admin, None, PLATFORM_TOKEN, role=role, days=tokens.LONGEST_DAYS)).token
 
 
 async def _replace_secret(admin: Administration, broker: str) -> str:

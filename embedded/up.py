@@ -62,7 +62,7 @@ def _start(current: State, process: Any) -> str:
     if process.pid() is not None:
         return "runs already"
     for setting, port in current.ports.items():
-        mine = {"hooks": "HOOKS", "responder": "RESPONDER"}.get(
+        mine = {"hooks": "HOOKS", "responder": "RESPONDER", "admin": "API"}.get(
             process.name, process.name.removesuffix("-broker").upper()
         )
         if f"UP_{mine}" in setting and accepts(port):
@@ -145,6 +145,8 @@ def _explain(current: State, seconds: float) -> None:
   their CA          {tls.ca_file(current.ca)}
   hooks             {current.url("UP_HOOKS_METRICS_PORT")}  /livez /readyz /metrics
   responder         {current.url("UP_RESPONDER_METRICS_PORT")}  /livez /readyz /metrics
+  API               {current.url("UP_API_PORT")}/api/v1/docs
+  its first token   {current.secrets / "platform-token"}  (a platform administrator's)
   state and logs    {current.folder}
 
 Go on:

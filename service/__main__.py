@@ -1,5 +1,5 @@
 """
-`python -m service hooks | responder | migrate | cli`: one program, one process each.
+`python -m service hooks | responder | admin | migrate | cli`: one program, one process each.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ USAGE = """usage: python -m service COMMAND
 
   hooks       answer the brokers' questions
   responder   answer the devices' messages
+  admin       the administrators' HTTP API
   migrate     up | down | status | verify | adopt
   cli         what `provision` does"""
 
@@ -28,6 +29,7 @@ def main() -> int:
     commands: dict[str, Callable[[], int]] = {
         "hooks": lambda: _serve(_hooks),
         "responder": lambda: _serve(_responder),
+        "admin": lambda: _serve(_admin),
         "migrate": _migrate,
         "cli": _cli,
     }
@@ -53,6 +55,15 @@ async def _responder() -> None:
     settings = ResponderSettings.from_env(os.environ)
     log.configure(settings.log_level)
     await ResponderProcess(settings).run()
+
+
+async def _admin() -> None:
+    from service.settings import AdminSettings
+    from service.web.admin_process import AdminProcess
+
+    settings = AdminSettings.from_env(os.environ)
+    log.configure(settings.log_level)
+    await AdminProcess(settings).run()
 
 
 def _serve(run: Callable[[], Awaitable[None]]) -> int:

@@ -63,6 +63,7 @@ ACTIVATION_KEY = "activation key"
 BROKER = "broker"
 TAKEOVER = "takeover"
 RUN = "run"
+BEARER = "api token"
 
 
 def new_secret() -> str:

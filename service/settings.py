@@ -254,6 +254,16 @@ class AdministratorSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AdminSettings(AdministratorSettings):
+    """`service admin`: the administrators' API."""
+
+    api_host: str = setting("address of the API: TLS in front unless it is loopback", default="127.0.0.1")
+    api_port: int = setting("port of the administrators' API", parse=PORT, default=8084)
+    api_metrics_host: str = setting("address of /livez, /readyz and /metrics of the API", default="127.0.0.1")
+    api_metrics_port: int = setting("port of /livez, /readyz and /metrics of the API", parse=PORT, default=8085)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MigrateSettings(Settings):
     """`service migrate`: no keys at all."""
 

@@ -872,7 +872,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0014_presence' $$;
+    AS $$ SELECT '0015_api' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -913,6 +913,7 @@ CREATE TABLE public.api_tokens (
     last_used_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     created_by text NOT NULL,
+    CONSTRAINT api_tokens_name_rule CHECK ((name ~ '^[A-Za-z0-9_-]{3,255}$'::text)),
     CONSTRAINT api_tokens_platform_has_no_account CHECK (((role = 'platform_administrator'::text) = (account_id IS NULL))),
     CONSTRAINT api_tokens_role_known CHECK ((role = ANY (ARRAY['platform_administrator'::text, 'account_administrator'::text, 'device_manager'::text, 'deployment_operator'::text, 'auditor'::text]))),
     CONSTRAINT api_tokens_token_is_sha256 CHECK ((octet_length(token_sha256) = 32))
@@ -1107,6 +1108,19 @@ CREATE TABLE public.heartbeats (
 );
 
 ALTER TABLE public.heartbeats OWNER TO provisioning_migrator;
+
+CREATE TABLE public.idempotency_keys (
+    token_id bigint NOT NULL,
+    key_sha256 bytea NOT NULL,
+    account_id bigint,
+    request_sha256 bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT idempotency_keys_are_sha256 CHECK (((octet_length(key_sha256) = 32) AND (octet_length(request_sha256) = 32)))
+);
+
+ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.idempotency_keys OWNER TO provisioning_migrator;
 
 CREATE TABLE public.one_time_passwords (
     secret_sha256 bytea NOT NULL,
@@ -1396,6 +1410,9 @@ ALTER TABLE ONLY public.events
 ALTER TABLE ONLY public.heartbeats
     ADD CONSTRAINT heartbeats_pkey PRIMARY KEY (process);
 
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (token_id, key_sha256);
+
 ALTER TABLE ONLY public.one_time_passwords
     ADD CONSTRAINT one_time_passwords_pkey PRIMARY KEY (secret_sha256);
 
@@ -1447,6 +1464,8 @@ CREATE UNIQUE INDEX accounts_one_provision_account ON public.accounts USING btre
 
 CREATE INDEX api_tokens_by_account ON public.api_tokens USING btree (account_id);
 
+CREATE UNIQUE INDEX api_tokens_name_unique ON public.api_tokens USING btree (account_id, name) NULLS NOT DISTINCT;
+
 CREATE INDEX broker_accounts_by_account ON public.broker_accounts USING btree (account_id);
 
 CREATE UNIQUE INDEX brokers_name_unique ON public.brokers USING btree (lower((name COLLATE "C")));
@@ -1469,11 +1488,19 @@ CREATE INDEX events_by_account ON public.events USING btree (account_id, at);
 
 CREATE INDEX events_by_client_id ON public.events USING btree (client_id, at);
 
+CREATE INDEX idempotency_keys_by_account ON public.idempotency_keys USING btree (account_id);
+
+CREATE INDEX idempotency_keys_by_time ON public.idempotency_keys USING btree (created_at);
+
 CREATE INDEX one_time_passwords_by_expiry ON public.one_time_passwords USING btree (expires_at);
 
 CREATE INDEX provision_requests_by_broker ON public.provision_requests USING btree (broker_id, account_id);
 
+CREATE INDEX provision_requests_by_change ON public.provision_requests USING btree (account_id, modified_at, id);
+
 CREATE INDEX provision_requests_by_client_id ON public.provision_requests USING btree (client_id);
+
+CREATE INDEX provision_requests_by_creation ON public.provision_requests USING btree (account_id, created_at, id);
 
 CREATE INDEX provision_requests_by_user ON public.provision_requests USING btree (account_id, user_id);
 
@@ -1545,7 +1572,7 @@ CREATE TRIGGER provision_requests_reopened AFTER UPDATE OF state ON public.provi
 
 CREATE TRIGGER provision_requests_user_kind BEFORE INSERT OR UPDATE OF user_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.require_provision_user();
 
-CREATE TRIGGER provision_requests_version BEFORE UPDATE OF user_id, activation_key_sha256, provision_endpoint, broker_id, activates_on, expires_on, reserve_user, device_connection_coupling, additional_device_configuration, maximum_attempts, attempts, enabled, state ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.next_version();
+CREATE TRIGGER provision_requests_version BEFORE UPDATE OF user_id, activation_key_sha256, provision_endpoint, broker_id, activates_on, expires_on, reserve_user, device_connection_coupling, additional_device_configuration, maximum_attempts, attempts, enabled, state, start_on_birth, modified_at ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
 CREATE TRIGGER provision_runs_forget_key BEFORE UPDATE ON public.provision_runs FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION public.forget_sealed_key();
 
@@ -1594,6 +1621,12 @@ ALTER TABLE ONLY public.devices
 
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_token_id_fkey FOREIGN KEY (token_id) REFERENCES public.api_tokens(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.provision_applications
     ADD CONSTRAINT provision_applications_request FOREIGN KEY (account_id, request_id) REFERENCES public.provision_requests(account_id, id) ON DELETE CASCADE;
@@ -1664,6 +1697,8 @@ CREATE POLICY every_account ON public.devices TO provisioning_functions, provisi
 
 CREATE POLICY every_account ON public.events TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
+CREATE POLICY every_account ON public.idempotency_keys TO provisioning_migrator, provisioning_platform USING (true) WITH CHECK (true);
+
 CREATE POLICY every_account ON public.provision_applications TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
 CREATE POLICY every_account ON public.provision_requests TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
@@ -1684,6 +1719,8 @@ CREATE POLICY every_broker ON public.brokers TO provisioning_functions, provisio
 
 CREATE POLICY generated_users_deleted_only ON public.users AS RESTRICTIVE FOR DELETE TO provisioning_functions USING ((kind = 'device'::text));
 
+ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY no_generated_users ON public.users AS RESTRICTIVE FOR INSERT TO provisioning_admin WITH CHECK ((kind = ANY (ARRAY['provision'::text, 'person'::text])));
 
 CREATE POLICY own_account ON public.accounts TO provisioning_admin USING ((id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
@@ -1697,6 +1734,8 @@ CREATE POLICY own_account ON public.device_connections TO provisioning_admin USI
 CREATE POLICY own_account ON public.devices TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.events TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.idempotency_keys TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.provision_applications TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
@@ -1862,6 +1901,7 @@ GRANT SELECT ON SEQUENCE public.accounts_id_seq TO provisioning_backup;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.api_tokens TO provisioning_platform;
 GRANT SELECT ON TABLE public.api_tokens TO provisioning_backup;
+GRANT SELECT,INSERT,DELETE ON TABLE public.api_tokens TO provisioning_admin;
 
 GRANT SELECT ON SEQUENCE public.api_tokens_id_seq TO provisioning_backup;
 
@@ -1931,6 +1971,10 @@ GRANT SELECT,UPDATE ON TABLE public.heartbeats TO provisioning_functions;
 GRANT SELECT,UPDATE ON TABLE public.heartbeats TO provisioning_platform;
 GRANT SELECT ON TABLE public.heartbeats TO provisioning_responder;
 GRANT SELECT ON TABLE public.heartbeats TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.idempotency_keys TO provisioning_backup;
+GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO provisioning_admin;
+GRANT SELECT,INSERT,DELETE ON TABLE public.idempotency_keys TO provisioning_platform;
 
 GRANT SELECT,DELETE ON TABLE public.one_time_passwords TO provisioning_functions;
 GRANT SELECT,INSERT,DELETE ON TABLE public.one_time_passwords TO provisioning_responder;

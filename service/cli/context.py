@@ -18,11 +18,9 @@ import click
 from service import log
 from service.cli import output
 from service.core.problems import InvalidInput, Problem, raise_problems
-from service.core.requests import Limits
 from service.db.pool import TRANSIENT, WrongSchema, check_schema, open_pool
 from service.keys import Secret
 from service.operations.administration import Administration
-from service.operations.events import Author
 from service.settings import PREFIX, AdministratorSettings, Settings
 
 Operation = Callable[[Administration], Awaitable[Any]]
@@ -126,19 +124,7 @@ async def _run(settings: AdministratorSettings, operation: Operation) -> Any:
     platform_pool = await open_pool(settings.platform_database_url, name="provision", size=2, timeout=30)
     try:
         await check_schema(platform_pool)
-        administration = Administration(
-            admin_pool=admin_pool,
-            platform_pool=platform_pool,
-            author=Author(actor=who(), source="cli", event_key=settings.event_key),
-            sealing_keys=settings.sealing_keys,
-            limits=Limits(
-                client_id_length=settings.client_id_length,
-                answer_bytes=settings.answer_limit,
-                most_applications=settings.most_applications,
-            ),
-            bcrypt_cost=settings.bcrypt_cost,
-            provision_account=settings.provision_account,
-        )
+        administration = Administration.opened(settings, admin_pool, platform_pool, actor=who(), source="cli")
         return await operation(administration)
     finally:
         admin_pool.terminate()

@@ -12,6 +12,7 @@ from service.cli.platform import account, broker, recovery_group, service
 from service.cli.preview import preview
 from service.cli.registry import device, user
 from service.cli.requests import request
+from service.cli.tokens import token
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -43,5 +44,5 @@ def create_key(kid: str | None, path: str | None, as_json: bool) -> None:
 
 
 request.add_command(preview)
-for command in (account, broker, user, request, device, service, recovery_group, key, ca):
+for command in (account, broker, user, request, device, service, recovery_group, key, ca, token):
     main.add_command(command)

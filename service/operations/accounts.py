@@ -33,6 +33,7 @@ async def create_account(
         problems.append(Problem(field="name", rule="reserved", text="is the provision account's name"))
     problems += _check_coupling(coupling)
     async with admin.platform_transaction() as connection:
+        await admin.begin_once(connection)
         chosen = [await _find_account_broker(connection, broker, problems) for broker in brokers]
         raise_problems(problems)
         serving = [broker for broker in chosen if broker is not None] or await _only_account_broker(connection)
@@ -64,6 +65,7 @@ async def set_account_enabled(admin: Administration, name: str, *, enabled: bool
     """Let an account's devices and persons in, or keep them out: at once, also those that are connected."""
     async with admin.platform_transaction() as connection:
         account = await find_account(connection, name)
+        await admin.check_version(connection, "account", account.id)
         if account.enabled == enabled:
             return
         await connection.execute(_ACCOUNTS["set_enabled"], account.id, enabled)
@@ -81,6 +83,7 @@ async def change_account(
     """
     async with admin.platform_transaction() as connection:
         account = await find_account(connection, name)
+        await admin.check_version(connection, "account", account.id)
         raise_problems(_check_coupling(coupling) if coupling is not None else [])
         wanted = {"device_connection_coupling": coupling, "mandatory_provisioning": mandatory_provisioning}
         changed: dict[str, Any] = {
@@ -146,6 +149,7 @@ async def create_broker(
     raise_problems([*problems, *ca_problems])
     secret = keys.new_secret()
     async with admin.platform_transaction() as connection:
+        await admin.begin_once(connection)
         if role == "provision":
             await _put_provision_account(connection, admin.provision_account)
         accounts = [await find_account(connection, account) for account in serves]
@@ -192,6 +196,7 @@ async def begin_rotation(admin: Administration, name: str) -> str:
     secret = keys.new_secret()
     async with admin.platform_transaction() as connection:
         broker = await find_broker(connection, name)
+        await admin.check_version(connection, "broker", broker.id)
         hashed = keys.secret_hash(keys.BROKER, secret)
         if await connection.fetchval(_BROKERS["begin_rotation"], broker.id, hashed) is None:
             raise NotPossible("broker", "rotating", "a rotation is open already; finish it first")
@@ -203,6 +208,7 @@ async def finish_rotation(admin: Administration, name: str) -> None:
     """The broker's old secret is good no more."""
     async with admin.platform_transaction() as connection:
         broker = await find_broker(connection, name)
+        await admin.check_version(connection, "broker", broker.id)
         if await connection.fetchval(_BROKERS["finish_rotation"], broker.id) is None:
             raise NotPossible("broker", "not_rotating", "no rotation is open")
         await events.append(connection, admin.author, "broker_rotation_finished", broker=broker.name)

@@ -31,6 +31,7 @@ async def change_endpoints(admin: Administration, name: str, urls: Sequence[str]
     async with admin.platform_transaction() as connection:
         broker = await find_broker(connection, name)
         await connection.execute(_BROKERS["lock"], broker.id)
+        await admin.check_version(connection, "broker", broker.id)
         before = await connection.fetchval(_BROKERS["endpoints"], broker.id)
         removed = [url for url in before if url not in new]
         for row in await connection.fetch(_BROKERS["requests_using"], broker.id, removed):

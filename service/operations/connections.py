@@ -66,6 +66,7 @@ async def change_connection(
         row = await connection.fetchrow(_CONNECTIONS["lock"], account.id, client_id)
         if row is None:
             raise _no_connection(client_id)
+        await admin.check_version(connection, "connection", row["id"])
         state = await _request_state(connection, account, client_id)
         raise_problems(check_connection_change(client_id, changes, candidate, state))
         new = changes.given()
@@ -112,6 +113,7 @@ async def delete_connection(admin: Administration, account_name: str, client_id:
         row = await connection.fetchrow(_CONNECTIONS["lock"], account.id, client_id)
         if row is None:
             raise _no_connection(client_id)
+        await admin.check_version(connection, "connection", row["id"])
         refused = refuse_deletion(await _request_state(connection, account, client_id), device=False)
         if refused is not None:
             raise refused
@@ -134,6 +136,8 @@ async def delete_device(admin: Administration, account_name: str, client_id: str
         row = await connection.fetchrow(_CONNECTIONS["lock"], account.id, client_id)
         if device_id is None and row is None:
             raise NotFound("client_id", f"there is neither a device nor a device connection {client_id!r}")
+        if device_id is not None:
+            await admin.check_version(connection, "device", device_id)
         refused = refuse_deletion(await _request_state(connection, account, client_id), device=True)
         if refused is not None:
             raise refused

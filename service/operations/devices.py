@@ -45,8 +45,11 @@ async def set_device_enabled(admin: Administration, account_name: str, client_id
     """Let a device in at its account's brokers, or keep it out: at once, also where it is connected."""
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
-        if await connection.fetchval(_DEVICES["set_enabled"], account.id, client_id, enabled) is None:
+        device_id = await connection.fetchval(_DEVICES["lock"], account.id, client_id)
+        if device_id is None:
             raise NotFound("client_id", f"there is no device {client_id!r}")
+        await admin.check_version(connection, "device", device_id)
+        await connection.execute(_DEVICES["set_enabled"], device_id, enabled)
         await events.append(
             connection,
             admin.author,

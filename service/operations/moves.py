@@ -26,7 +26,7 @@ async def set_enabled(admin: Administration, account_name: str, client_id: str, 
     """
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
-        request = await lock_request(connection, account, client_id)
+        request = await lock_request(connection, admin, account, client_id)
         if not enabled and request.state is RequestState.RUNNING:
             await _stop(connection, admin, request, "request_disabled")
         elif request.enabled != enabled:
@@ -42,7 +42,7 @@ async def stop_request(admin: Administration, account_name: str, client_id: str)
     """Stop the run under way; the request is OPEN and disabled. Raises NotPossible where none is."""
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
-        request = await lock_request(connection, account, client_id)
+        request = await lock_request(connection, admin, account, client_id)
         if request.state is not RequestState.RUNNING:
             raise NotPossible(
                 "state", "not_running", f"the request is {request.state}, only a RUNNING one can be stopped"
@@ -79,7 +79,7 @@ async def reopen_request(admin: Administration, account_name: str, client_id: st
     """
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
-        request = await lock_request(connection, account, client_id)
+        request = await lock_request(connection, admin, account, client_id)
         if request.state not in (RequestState.PROVISIONED, RequestState.ABANDONED):
             raise NotPossible(
                 "state",
@@ -103,7 +103,7 @@ async def delete_request(admin: Administration, account_name: str, client_id: st
     """
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
-        request = await lock_request(connection, account, client_id)
+        request = await lock_request(connection, admin, account, client_id)
         if request.state is RequestState.RUNNING:
             raise NotPossible("state", "running", "a RUNNING request cannot be deleted; stop it first")
         left = await connection.fetch(_RUNS["generated_users"], request.id)

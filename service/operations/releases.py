@@ -36,6 +36,7 @@ async def release_device(
     account = await admin.account(account_name)
     target = await _find_target(admin, to)
     async with admin.account_transaction(account.id) as connection:
+        await admin.begin_once(connection)
         held = await connection.fetchval(_RELEASES["lock"], account.id, client_id)
         before = json.loads(held) if held else None
         around = await _look_around(connection, account, client_id, before)

@@ -76,6 +76,7 @@ async def _create(
         hashed = await asyncio.to_thread(passwords.hash_password, new.provision_password, admin.bcrypt_cost)
     try:
         async with admin.account_transaction(account.id) as connection:
+            await admin.begin_once(connection)
             around = await _look_around(connection, account, new.client_id, new.provision_username)
             if namesake is not None:
                 around = dataclasses.replace(around, namesake=_as_namesake(namesake, new, password_matches))
@@ -221,7 +222,7 @@ async def change_request(admin: Administration, account_name: str, client_id: st
     """Change what may be changed, or nothing. Raises InvalidInput with every problem, by field."""
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
-        stored = await lock_request(connection, account, client_id)
+        stored = await lock_request(connection, admin, account, client_id)
         around = await _look_around(connection, account, client_id, "", own=True)
         raise_problems(requests.check_change(await _judged(connection, stored), changes, around, admin.limits))
         activation_key = keys.new_activation_key() if changes.new_activation_key else None
@@ -301,11 +302,14 @@ async def _update(
     )
 
 
-async def lock_request(connection: Connection, account: Account, client_id: str) -> ProvisionRequest:
-    """A request of the account, held until the transaction ends. Raises NotFound."""
+async def lock_request(
+    connection: Connection, admin: Administration, account: Account, client_id: str
+) -> ProvisionRequest:
+    """A request of the account, held until the transaction ends. Raises NotFound and VersionDiffers."""
     row = await connection.fetchrow(_REQUESTS["lock_own"], client_id, account.id)
     if row is None:
         raise NotFound("client_id", f"there is no provision request for {client_id!r}")
+    await admin.check_version(connection, "request", row["id"])
     return ProvisionRequest.from_row(row)
 
 

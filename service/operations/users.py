@@ -38,6 +38,7 @@ async def create_person(admin: Administration, account_name: str, name: str, per
     raise_problems([*names.check_username(name, "username"), *check_permissions(permissions)])
     password = keys.new_secret()
     async with admin.account_transaction(account.id) as connection:
+        await admin.begin_once(connection)
         hashed = keys.secret_hash(keys.USER, password)
         user_id = await connection.fetchval(_USERS["insert_person"], account.id, name, hashed)
         for permission in dict.fromkeys(permissions):
@@ -53,10 +54,11 @@ async def create_person(admin: Administration, account_name: str, name: str, per
     return password
 
 
-async def _find(connection: Connection, account: Account, name: str) -> User:
+async def _find(connection: Connection, admin: Administration, account: Account, name: str) -> User:
     row = await connection.fetchrow(_USERS["find"], name, account.id)
     if row is None:
         raise NotFound("username", f"there is no user {name!r} in this account")
+    await admin.check_version(connection, "user", row["id"])
     return User.from_row(row)
 
 
@@ -65,7 +67,7 @@ async def set_permissions(admin: Administration, account_name: str, name: str, p
     account = await admin.account(account_name)
     raise_problems(check_permissions(permissions))
     async with admin.account_transaction(account.id) as connection:
-        user = await _find(connection, account, name)
+        user = await _find(connection, admin, account, name)
         if user.kind != "person":
             raise NotPossible("username", "not_a_person", f"is a {user.kind} user, whose permissions are fixed")
         for permission in dict.fromkeys(permissions):
@@ -85,7 +87,7 @@ async def set_user_enabled(admin: Administration, account_name: str, name: str, 
     """Let a user in, or keep it out: at once, also where it is connected."""
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
-        user = await _find(connection, account, name)
+        user = await _find(connection, admin, account, name)
         if user.enabled == enabled:
             return
         await connection.execute(_USERS["set_enabled"], user.id, enabled)
@@ -97,7 +99,7 @@ async def delete_user(admin: Administration, account_name: str, name: str) -> No
     """Delete a person's user. A factory or generated one belongs to its request: reopen or delete that."""
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
-        user = await _find(connection, account, name)
+        user = await _find(connection, admin, account, name)
         if user.kind != "person":
             await _refuse_deletion(connection, user)
         await connection.execute(_USERS["delete"], user.id)

@@ -15,7 +15,7 @@ SELECT account_id_of($1);
 
 -- name: list
 -- Every account, with the brokers that serve it.
-SELECT a.id, a.name, a.kind, a.enabled, a.device_connection_coupling, a.mandatory_provisioning, a.created_at,
+SELECT a.id, a.name, a.kind, a.enabled, a.device_connection_coupling, a.mandatory_provisioning, a.version, a.created_at,
     (
         SELECT coalesce(array_agg(b.name ORDER BY b.name), '{}') FROM broker_accounts s JOIN brokers b ON b.id = s.broker_id
         WHERE s.account_id = a.id

@@ -11,7 +11,7 @@ FROM brokers WHERE lower(name COLLATE "C") = lower($1 COLLATE "C");
 
 -- name: list
 -- Every broker with the accounts it serves.
-SELECT b.id, b.name, b.role, b.endpoints, b.previous_secret_sha256 IS NOT NULL AS rotating, b.ca, b.created_at,
+SELECT b.id, b.name, b.role, b.endpoints, b.previous_secret_sha256 IS NOT NULL AS rotating, b.ca, b.version, b.created_at,
     (
         SELECT coalesce(array_agg(a.name ORDER BY a.name), '{}') FROM broker_accounts s JOIN accounts a ON a.id = s.account_id
         WHERE s.broker_id = b.id

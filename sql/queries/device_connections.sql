@@ -5,7 +5,7 @@
 SELECT a.name AS account, c.client_id, c.device_id IS NOT NULL AS device, c.coupling,
     CASE c.coupling WHEN 'INHERITED' THEN a.device_connection_coupling ELSE c.coupling END AS coupling_in_effect,
     u.name AS username, r.name AS reserved_user, c.allow_user_change, c.status, c.status_at, b.name AS broker, c.last_login_at,
-    c.last_seen_at, c.created_at
+    c.last_seen_at, c.version, c.created_at
 FROM device_connections c
 JOIN accounts a ON a.id = c.account_id
 LEFT JOIN users u ON u.id = c.user_id

@@ -25,7 +25,7 @@ SELECT coalesce((SELECT enabled FROM devices WHERE account_id = $1 AND client_id
 
 -- name: list
 -- Devices of the visible accounts with their connections; NULL leaves a filter out, NEVER is no status yet.
-SELECT d.id, a.name AS account, d.client_id, d.display_name, d.enabled, d.created_at, c.status, c.status_at, c.last_login_at,
+SELECT d.id, a.name AS account, d.client_id, d.display_name, d.enabled, d.version, d.created_at, c.status, c.status_at, c.last_login_at,
     c.last_seen_at, c.coupling,
     CASE c.coupling WHEN 'INHERITED' THEN a.device_connection_coupling ELSE c.coupling END AS coupling_in_effect,
     u.name AS username, r.name AS reserved_user, c.allow_user_change, b.name AS broker
@@ -45,5 +45,9 @@ ORDER BY a.name, d.client_id;
 SELECT birth, birth_at FROM devices WHERE account_id = $1 AND client_id = $2;
 
 -- name: set_enabled
--- Let the device in, or keep it out; NULL: there is no such device.
-UPDATE devices SET enabled = $3 WHERE account_id = $1 AND client_id = $2 RETURNING id;
+-- Let the device in, or keep it out.
+UPDATE devices SET enabled = $2 WHERE id = $1;
+
+-- name: lock
+-- A device, held until what is done with it is committed.
+SELECT id FROM devices WHERE account_id = $1 AND client_id = $2 FOR UPDATE;

@@ -91,7 +91,7 @@ SELECT q.id, q.account_id, a.name AS account, q.client_id, u.name AS provision_u
         ) ORDER BY p.position) FROM provision_applications p WHERE p.request_id = q.id
     ), '[]') AS applications,
     q.maximum_attempts, q.attempts, q.enabled, q.state, q.start_on_birth,
-    q.created_at, q.created_by, q.modified_at, q.modified_by, clock_timestamp() AS now,
+    q.created_at, q.created_by, q.modified_at, q.modified_by, q.version, clock_timestamp() AS now,
     r.number AS run_number, r.state AS run_state, r.wire AS run_wire, r.username AS run_username,
     r.created_at AS run_created_at, r.ended_at AS run_ended_at, r.failure AS run_failure,
     CASE WHEN r.ended_at IS NULL AND r.id IS NOT NULL THEN effective_deadline(r.confirm_by, r.outage) END AS confirm_by

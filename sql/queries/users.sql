@@ -35,7 +35,7 @@ FROM users u WHERE lower(u.name COLLATE "C") = lower($1 COLLATE "C") AND u.accou
 
 -- name: list
 -- The visible users of an account, or of all.
-SELECT u.id, a.name AS account, u.name, u.kind, u.enabled, u.confirmed_at, u.created_at,
+SELECT u.id, a.name AS account, u.name, u.kind, u.enabled, u.confirmed_at, u.version, u.created_at,
     (SELECT coalesce(array_agg(permission ORDER BY permission), '{}') FROM user_permissions p WHERE p.user_id = u.id) AS permissions
 FROM users u LEFT JOIN accounts a ON a.id = u.account_id
 WHERE ($1::bigint IS NULL OR u.account_id = $1)

@@ -32,7 +32,7 @@ async def test_each_kind_at_its_own_brokers(scene: Scene) -> None:
         (device.factory_username, device.factory_password, "gw-1", "allowed", "wrong_broker"),
         (device.username, device.password, "gw-1", "wrong_broker", "allowed"),
         ("ann", person, "laptop", "wrong_broker", "allowed"),
-        ("~responder", responder, "~responder", "allowed", "wrong_broker"),
+        ("~responder", responder, "~responder", "allowed", "allowed"),
     ):
         assert await reason(scene, PROVISION, username, password, client_id) == at_provision
         assert await reason(scene, ACCOUNT, username, password, client_id) == at_account

@@ -32,7 +32,8 @@ async def test_connection_is_shown(scene: Scene, database: Database) -> None:
     device = await scene.provision("gw-1")
     command = provision(database)
     row = (await command("device", "connection", "gw-1", "--json")).json()
-    for name in ("last_login_at", "created_at"):
+    assert row.pop("version") >= 1
+    for name in ("last_login_at", "created_at", "status_at"):
         assert TIME.fullmatch(row.pop(name))
     del row["last_seen_at"]
     assert row == {

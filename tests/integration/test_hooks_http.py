@@ -132,13 +132,14 @@ async def test_nobody_is_a_superuser(hooks_server: HooksServer) -> None:
 
 
 async def test_the_responder_logs_in(hooks_server: HooksServer) -> None:
-    """With its own client id, on provision brokers."""
+    """With its own client id, on every broker."""
     password = await users.put_responder_password(hooks_server.scene.admin)
     for broker, client_id, secret, expected in (
         (PROVISION, "~responder", password, ALLOWED),
         (PROVISION, "~responder", new_secret(), DENIED),
         (PROVISION, "gw-1", password, DENIED),
-        (ACCOUNT, "~responder", password, DENIED),
+        (ACCOUNT, "~responder", password, ALLOWED),
+        (ACCOUNT, "~responder", new_secret(), DENIED),
     ):
         async with hooks_server.client(broker) as client:
             fields = {"username": "~responder", "password": secret, "clientid": client_id}

@@ -64,8 +64,11 @@ DEFAULTS: dict[str, dict[str, str]] = {
         "last_at": "'epoch'",
     },
     "api_tokens": {
-        "account_id": ACME, "name": "'t'", "role": "'auditor'", "token_sha256": HASH, "expires_on": "'infinity'",
+        "account_id": ACME, "name": "'tok'", "role": "'auditor'", "token_sha256": HASH, "expires_on": "'infinity'",
         "created_by": "'tester'",
+    },
+    "idempotency_keys": {
+        "token_id": "(SELECT id FROM api_tokens)", "account_id": ACME, "key_sha256": HASH, "request_sha256": HASH,
     },
     "changes": {"kind": "'user'", "key": "'x'"},
     "changes_pruned": {},
@@ -182,6 +185,8 @@ CASES: dict[str, list[str]] = {
     "devices_account_id_fkey": [insert("devices", account_id=NOBODY)],
     "device_connections_client_id_rule": each("device_connections", "client_id", *BAD_CLIENT_IDS),
     "device_connections_coupling_known": each("device_connections", "coupling", *BAD_COUPLINGS),
+    "devices_birth_bounded": each("devices", "birth", "'[]'", "jsonb_build_object('x', repeat('a', 131072))"),
+    "device_connections_ends_owed_rule": each("device_connections", "ends_owed", "2", "-2"),
     "device_connections_status_known": each("device_connections", "status", "'GONE'"),
     "device_connections_client_id_unique": [insert("device_connections", client_id="'gw-1'")],
     "device_connections_reserved_user_unique": [insert("device_connections", reserved_user_id=GENERATED)],
@@ -320,13 +325,29 @@ CASES: dict[str, list[str]] = {
         *each("refusals", "last_access", "repeat('9', 1025)"),
     ],
     "refusals_account_id_fkey": [insert("refusals", account_id=NOBODY)],
+    "api_tokens_name_rule": each("api_tokens", "name", *BAD_NAMES),
+    "api_tokens_name_unique": [
+        insert("api_tokens") + "; " + insert("api_tokens", token_sha256="sha256('y')"),
+        insert("api_tokens", account_id="NULL", role="'platform_administrator'")
+        + "; "
+        + insert("api_tokens", account_id="NULL", role="'platform_administrator'", token_sha256="sha256('y')"),
+    ],
+    "idempotency_keys_pkey": [
+        insert("api_tokens") + "; " + insert("idempotency_keys") + "; " + insert("idempotency_keys")
+    ],
+    "idempotency_keys_are_sha256": [
+        insert("api_tokens") + "; " + insert("idempotency_keys", **{column: SHORT})
+        for column in ("key_sha256", "request_sha256")
+    ],
+    "idempotency_keys_token_id_fkey": [insert("idempotency_keys", token_id=NOBODY)],
+    "idempotency_keys_account_id_fkey": [insert("api_tokens") + "; " + insert("idempotency_keys", account_id=NOBODY)],
     "api_tokens_role_known": each("api_tokens", "role", "'root'"),
     "api_tokens_token_is_sha256": [insert("api_tokens", token_sha256=SHORT)],
     "api_tokens_platform_has_no_account": [
         insert("api_tokens", account_id="NULL"),
         insert("api_tokens", role="'platform_administrator'"),
     ],
-    "api_tokens_token_unique": [insert("api_tokens") + "; " + insert("api_tokens", name="'u'")],
+    "api_tokens_token_unique": [insert("api_tokens") + "; " + insert("api_tokens", name="'other'")],
     "api_tokens_account_id_fkey": [insert("api_tokens", account_id=NOBODY)],
     "changes_kind_known": each("changes", "kind", "'device'"),
     "changes_pruned_pkey": [insert("changes_pruned")],

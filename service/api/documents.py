@@ -1,0 +1,179 @@
+"""What comes in, as typed documents, in the words of the product page. Unknown fields are refused by name."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from service.core.pages import MOST_ROWS, ROWS
+
+Text = Annotated[str, Meta(max_length=4096)]
+Moment = Annotated[datetime.datetime, Meta(tz=True)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+# As a file has it: Kura's XML, or JSON.
+Configuration = Annotated[str, Meta(max_length=1024 * 1024)]
+
+
+class Strict(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A document that says nothing else."""
+
+
+class ListQuery(Strict):
+    """Every list's filters; those that do not concern it are refused by the list itself."""
+
+    client_id: list[Text] = []
+    status: list[Text] = []
+    kind: list[Text] = []
+    text: Text | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    sort: Text | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_ROWS)] = ROWS
+    after: Text | None = None
+
+
+class PreviewQuery(Strict):
+    """`diff`: another client id of the account."""
+
+    wire: str = "json"
+    diff: Text | None = None
+
+
+class ReleasesQuery(Strict):
+    """Of one client id."""
+
+    client_id: Text | None = None
+
+
+class Application(Strict):
+    """A package that a device installs; size in bytes."""
+
+    name: str
+    version: str
+    url: str
+    sha256: str
+    size: int
+
+
+class NewAccount(Strict):
+    """An account; `brokers` serve it, by default the only account broker."""
+
+    name: Text
+    brokers: list[Text] = []
+    device_connection_coupling: Text = "STRICT"
+
+
+class AccountChanges(Strict):
+    """What is not given stays."""
+
+    device_connection_coupling: Text | None = None
+    mandatory_provisioning: bool | None = None
+
+
+class NewRequestBody(Strict):
+    """A provision request (the page's fields); `generate_activation_key` null: only where the credential is shared."""
+
+    client_id: Text
+    provision_username: Text
+    provision_password: Text
+    generate_activation_key: bool | None = None
+    provision_endpoint: Text | None = None
+    activates_on: Moment | None = None
+    expires_on: Moment | None = None
+    reserve_user: bool = True
+    device_connection_coupling: Text = "INHERITED"
+    additional_device_configuration: dict[str, dict[str, Any]] | Configuration = {}
+    applications: list[Application] = []
+    maximum_attempts: int = 5
+    start_on_birth: bool = False
+    enabled: bool = True
+
+
+class RequestChanges(Strict):
+    """What is not given stays; a configuration, or a list of applications, replaces the one before as a whole."""
+
+    new_activation_key: bool = False
+    remove_activation_key: bool = False
+    provision_endpoint: Text | UnsetType = UNSET
+    activates_on: Moment | UnsetType = UNSET
+    expires_on: Moment | UnsetType | None = UNSET
+    reserve_user: bool | UnsetType = UNSET
+    device_connection_coupling: Text | UnsetType = UNSET
+    additional_device_configuration: dict[str, dict[str, Any]] | Configuration | UnsetType = UNSET
+    applications: list[Application] | UnsetType = UNSET
+    maximum_attempts: int | UnsetType = UNSET
+    start_on_birth: bool | UnsetType = UNSET
+
+
+class NewRelease(Strict):
+    """To which account, until when (30 days unless said)."""
+
+    to: Text
+    until: Moment | None = None
+
+
+class ConnectionChangesBody(Strict):
+    """What is not given stays; `reserved_user` null: nobody."""
+
+    coupling: Text | UnsetType = UNSET
+    reserved_user: Text | UnsetType | None = UNSET
+    allow_user_change: bool | UnsetType = UNSET
+
+
+class NewUser(Strict):
+    """A person."""
+
+    name: Text
+    permissions: list[Text] = msgspec.field(default_factory=lambda: ["broker:connect"])
+
+
+class Permissions(Strict):
+    """These and no others."""
+
+    permissions: list[Text]
+
+
+class NewToken(Strict):
+    """A token, good for so many days."""
+
+    name: Text
+    role: Text
+    days: Count = 90
+
+
+class NewPlatformToken(Strict):
+    """A platform administrator's token, good for so many days."""
+
+    name: Text
+    days: Count = 90
+
+
+class NewBroker(Strict):
+    """A broker; `ca`: PEM that devices are told to trust there."""
+
+    name: Text
+    role: Text
+    endpoints: list[Text] = []
+    accounts: list[Text] = []
+    ca: Annotated[str, Meta(max_length=65_536)] | None = None
+
+
+class BrokerChanges(Strict):
+    """One at a time; `ca` null: none."""
+
+    endpoints: list[Text] | UnsetType = UNSET
+    ca: Annotated[str, Meta(max_length=65536)] | UnsetType | None = UNSET
+
+
+class Served(Strict):
+    """An account."""
+
+    account: Text
+
+
+__all__ = [
+    name for name, value in list(globals().items()) if isinstance(value, type) and issubclass(value, msgspec.Struct)
+]

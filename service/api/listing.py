@@ -1,0 +1,56 @@
+"""A page of a long list as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from service.api.documents import ListQuery
+from service.api.routes import Call
+from service.core.pages import read_page
+from service.core.problems import InvalidInput, Problem
+from service.operations import lists
+from service.operations.administration import Administration
+from service.operations.lists import Filters
+
+
+async def list_page(
+    admin: Administration,
+    call: Call,
+    what: str,
+    show: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    statuses: Sequence[str] = (),
+    kinds: Sequence[str] | None = (),
+) -> Mapping[str, Any]:
+    """
+    {"items", "next"}; `next` is null on the last page. `show` makes a document of a row.
+
+    `statuses` and `kinds` are the words that this list may be filtered by; `kinds` None: any word.
+    """
+    query: ListQuery = call.query
+    problems = [
+        *_check(query.status, statuses, "status"),
+        *(_check(query.kind, kinds, "kind") if kinds is not None else ()),
+    ]
+    if problems:
+        raise InvalidInput(problems)
+    page = read_page(sort=query.sort, limit=query.limit, after=query.after, columns=tuple(lists.COLUMNS[what]))
+    filters = Filters(
+        client_ids=query.client_id,
+        statuses=query.status,
+        kinds=query.kind,
+        text=query.text,
+        since=query.since,
+        until=query.until,
+    )
+    rows, following = await lists.fetch_page(admin, what, call.path["account"], filters, page)
+    return {
+        "items": [show({name: value for name, value in row.items() if name != "id"}) for row in rows],
+        "next": following,
+    }
+
+
+def _check(given: Sequence[str], allowed: Sequence[str], field: str) -> list[Problem]:
+    text = f"must be one of {', '.join(allowed)}" if allowed else "is nothing that this list can be filtered by"
+    return [Problem(field=field, rule=field, text=text)] if set(given) - set(allowed) else []

@@ -1,0 +1,16 @@
+"""Every route of the API, once."""
+
+from __future__ import annotations
+
+from service.api import accounts, brokers, devices, events, requests, tokens, users
+from service.api.routes import Route
+
+ROUTES: tuple[Route, ...] = (
+    *accounts.ROUTES,
+    *requests.ROUTES,
+    *devices.ROUTES,
+    *users.ROUTES,
+    *tokens.ROUTES,
+    *events.ROUTES,
+    *brokers.ROUTES,
+)

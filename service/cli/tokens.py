@@ -1,0 +1,73 @@
+"""`provision token`: tokens of the administrators' API."""
+
+from __future__ import annotations
+
+import click
+
+from service.cli import output, secret
+from service.cli.context import account_option, json_option, run
+from service.core.access import Role
+from service.operations import tokens
+
+_COLUMNS = ["name", "role", "expires_on", "expired", "last_used_at", "created_by"]
+_platform_option = click.option("--platform", is_flag=True, help="The platform administrators' own, of no account.")
+
+
+@click.group()
+def token() -> None:
+    """Tokens of the administrators' API."""
+
+
+def _whose(account: str | None, platform: bool) -> str | None:
+    """The account, or None for the platform; both would say whose twice."""
+    if platform == (account is not None):
+        raise click.UsageError("say whose: --account (or PROVISION_ACCOUNT), or --platform alone")
+    return account
+
+
+@token.command("create")
+@click.argument("name")
+@account_option
+@_platform_option
+@click.option("--role", type=click.Choice([role.value for role in Role if role is not Role.PLATFORM_ADMINISTRATOR]))
+@click.option("--days", type=int, default=tokens.DAYS, show_default=True, help="How long it is good for.")
+@click.option("--token-file", type=click.Path(), help="Write the token to this new file (0600) instead of showing it.")
+@json_option
+def create(
+    name: str, account: str | None, platform: bool, role: str | None, days: int, token_file: str | None, as_json: bool
+) -> None:
+    """Create a token; it is shown this once."""
+    whose = _whose(None if platform else account, platform)
+    if (role is None) != platform:
+        raise click.UsageError("an account's token has a --role, the platform's has none to choose")
+    chosen = role or Role.PLATFORM_ADMINISTRATOR.value
+    with secret.new_place(token_file, as_json=as_json) as place:
+        created = run(lambda admin: tokens.create_token(admin, whose, name, role=chosen, days=days), as_json=as_json)
+        document = {"name": name, "account": whose, "role": chosen, "expires_on": created.expires_on}
+        place.hand_over(f"created the token {name}", document, secret=created.token, field="token", what="the token")
+
+
+@token.command("list")
+@account_option
+@_platform_option
+@json_option
+def list_tokens(account: str | None, platform: bool, as_json: bool) -> None:
+    """Tokens of an account, or the platform's own; never their text."""
+    whose = _whose(None if platform else account, platform)
+    rows = run(lambda admin: tokens.list_tokens(admin, whose), as_json=as_json)
+    if as_json:
+        output.print_json(rows)
+    else:
+        output.print_table(rows, _COLUMNS, empty="no tokens")
+
+
+@token.command("revoke")
+@click.argument("name")
+@account_option
+@_platform_option
+@json_option
+def revoke(name: str, account: str | None, platform: bool, as_json: bool) -> None:
+    """It is good no more, at once."""
+    whose = _whose(None if platform else account, platform)
+    run(lambda admin: tokens.revoke_token(admin, whose, name), as_json=as_json)
+    output.say(f"revoked the token {name}", {"name": name, "account": whose}, as_json=as_json)

@@ -1,0 +1,347 @@
+"""
+The administrators' API (`service admin`): who asks, what may be asked, how it is said. What is done is in service/api.
+
+Errors are problem documents (RFC 9457) with every field's problem. A foreign account's object answers as a missing one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import hmac
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from prometheus_client import Counter, Histogram
+
+from service import keys, log
+from service.api.openapi import PREFIX, FieldProblem, ProblemDocument, build
+from service.api.routes import Call, Caller, Nothing, Route
+from service.api.table import ROUTES
+from service.core.access import is_own_account, may
+from service.core.problems import InvalidInput, NotFound, NotPossible, Problem
+from service.core.verdicts import Denied
+from service.db.pool import TRANSIENT, Unavailable
+from service.operations import tokens
+from service.operations.administration import Administration, DoneBefore, Once, VersionDiffers
+from service.operations.tokens import Bearer
+from service.web import page
+
+ADMINISTRATION = web.AppKey("administration", Administration)
+VERSION = web.AppKey("version", str)
+BEARER = web.RequestKey("bearer", Bearer)
+CORRELATION = web.RequestKey("correlation", str)
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+RETRY_AFTER = 2
+
+_log = log.get("admin")
+CALLS = Counter("admin_calls", "Calls of the administrators' API", ["operation", "status"])
+SECONDS = Histogram("admin_seconds", "Seconds to the answer of a call", ["operation"])
+
+_TOKEN = re.compile(r"Bearer (pt_[A-Za-z0-9_-]{43})", re.ASCII | re.IGNORECASE)
+_ETAG = re.compile(r'"([0-9]{1,18})"', re.ASCII)
+_KEY = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?", re.ASCII)
+
+
+class Failed(Exception):
+    """Ends a call with a problem document."""
+
+    def __init__(
+        self, status: int, title: str, detail: str, problems: tuple[Problem, ...] = (), **headers: str
+    ) -> None:
+        self.status, self.title, self.detail, self.problems = status, title, detail, problems
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        super().__init__(title)
+
+
+def missing() -> Failed:
+    """Whatever is not there for this caller."""
+    return Failed(404, "Not found", "there is no such thing here")
+
+
+def _problem(failed: Failed) -> web.Response:
+    document = ProblemDocument(
+        type="about:blank",
+        title=failed.title,
+        status=failed.status,
+        detail=failed.detail,
+        problems=[FieldProblem(field=each.field, rule=each.rule, text=each.text) for each in failed.problems],
+    )
+    return web.Response(
+        status=failed.status,
+        body=msgspec.json.encode(document),
+        content_type="application/problem+json",
+        headers=failed.headers,
+    )
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure becomes a problem document; who asked for what, and how it ended, is logged."""
+    began = time.perf_counter()
+    request[CORRELATION] = keys.new_correlation_id()
+    try:
+        response = await handler(request)
+    except Failed as failed:
+        response = _problem(failed)
+    except web.HTTPException as error:
+        response = _problem(_from_aiohttp(error))
+    except (Unavailable, *TRANSIENT):
+        response = _problem(Failed(503, "Unavailable", "the database is away", Retry_After=str(RETRY_AFTER)))
+    except Exception:
+        _log.error("call_failed", path=request.path, correlation_id=request[CORRELATION], exc_info=True)
+        response = _problem(Failed(500, "Internal error", "it was our fault; the log has more"))
+    _note(request, response, time.perf_counter() - began)
+    response.headers["Correlation-Id"] = request[CORRELATION]
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _from_aiohttp(error: web.HTTPException) -> Failed:
+    if error.status == 405:
+        return Failed(405, "Method not allowed", "not with this method", Allow=error.headers.get("Allow", ""))
+    if error.status == 413:
+        return Failed(413, "Too large", f"a body has at most {MAX_BODY_BYTES} bytes")
+    return missing() if error.status == 404 else Failed(error.status, error.reason, "the request is not understood")
+
+
+def _note(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    operation = request.match_info.route.name or "none"
+    CALLS.labels(operation, response.status).inc()
+    SECONDS.labels(operation).observe(seconds)
+    bearer = request.get(BEARER)
+    _log.info(
+        "call",
+        operation=operation,
+        status=response.status,
+        token=bearer.name if bearer else None,
+        account=bearer.account if bearer else None,
+        correlation_id=request[CORRELATION],
+    )
+
+
+async def _authenticate(request: web.Request) -> Bearer:
+    given = _TOKEN.fullmatch(request.headers.get("Authorization", ""))
+    bearer = await tokens.recognise(request.app[ADMINISTRATION], given[1]) if given else None
+    if bearer is None:
+        raise Failed(401, "Unauthorized", "a token is needed: Authorization: Bearer pt_...", WWW_Authenticate="Bearer")
+    request[BEARER] = bearer
+    return bearer
+
+
+async def _handle(request: web.Request, route: Route) -> web.Response:
+    bearer = await _authenticate(request)
+    permitted = may(bearer.role, route.name)
+    if isinstance(permitted, Denied):
+        raise Failed(403, "Forbidden", f"a {bearer.role} may not {route.name}")
+    path = dict(request.match_info)
+    if "account" in path and not is_own_account(bearer.role, bearer.account, path["account"]):
+        raise missing()
+    caller = Caller(token_id=bearer.id, name=bearer.name, role=bearer.role, account=bearer.account)
+    body, raw = await _read_body(request, route)
+    call = Call(caller=caller, path=path, query=_read_query(request, route), body=body, reduced=permitted.reduced)
+    return await _run(route, _bound(request, route, bearer, raw), call)
+
+
+def _bound(request: web.Request, route: Route, bearer: Bearer, raw: bytes) -> Administration:
+    """The operations as this caller does them."""
+    administration = request.app[ADMINISTRATION]
+    return dataclasses.replace(
+        administration,
+        author=dataclasses.replace(administration.author, actor=f"token {bearer.name}", source="api"),
+        version=_read_version(request) if route.versioned else None,
+        once=_read_once(request, route, bearer, raw, administration.author.event_key) if route.made else None,
+    )
+
+
+def _read_version(request: web.Request) -> int | None:
+    given = request.headers.get("If-Match")
+    if given is None or given == "*":
+        return None
+    match = _ETAG.fullmatch(given)
+    if match is None:
+        raise Failed(412, "Precondition failed", 'If-Match must be one ETag that was given, such as "7"')
+    return int(match[1])
+
+
+def _read_once(request: web.Request, route: Route, bearer: Bearer, raw: bytes, key: bytes) -> Once | None:
+    """Hashes only: what was asked may hold a password, so its hash is keyed."""
+    given = request.headers.get("Idempotency-Key")
+    if given is None:
+        return None
+    if not _KEY.fullmatch(given):
+        raise Failed(400, "Bad request", "Idempotency-Key must be 1 to 255 printable ASCII characters")
+    asked = b"\0".join((b"idempotency", route.name.encode(), request.path.encode(), raw))
+    return Once(
+        token_id=bearer.id,
+        key_sha256=hashlib.sha256(given.encode()).digest(),
+        request_sha256=hmac.digest(key, asked, "sha256"),
+    )
+
+
+async def _run(route: Route, administration: Administration, call: Call) -> web.Response:
+    try:
+        document = await route.run(administration, call)
+    except VersionDiffers:
+        raise Failed(412, "Precondition failed", "it was changed meanwhile; look at it again") from None
+    except DoneBefore as before:
+        if not before.same:
+            text = "the Idempotency-Key was used for something else"
+            raise Failed(409, "Conflict", text) from None
+        return await _replay(route, administration, call)
+    except NotFound as error:
+        if error.problems[0].field in _named(call):
+            raise missing() from None
+        raise Failed(422, "Rules are broken", str(error), error.problems) from None
+    except NotPossible as error:
+        raise Failed(409, "Not possible", str(error), error.problems) from None
+    except InvalidInput as error:
+        raise Failed(422, "Rules are broken", str(error), error.problems) from None
+    return _respond(document, route.status)
+
+
+async def _replay(route: Route, administration: Administration, call: Call) -> web.Response:
+    """What the first one made, without anything that is shown once."""
+    assert route.made is not None
+    fields = {**call.path, **msgspec.structs.asdict(call.body)}
+    shown = next((other for other in ROUTES if other.path == route.made and other.method == "GET"), None)
+    document: Any = {"replayed": True}
+    if shown is not None and "{" in route.made.rpartition("/")[2]:
+        path = {name: str(fields[name]) for name in re.findall(r"\{(\w+)\}", route.made)}
+        document = await shown.run(administration, dataclasses.replace(call, path=path, body=None))
+    response = _respond(document, route.status)
+    response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+def _respond(document: Any, status: int) -> web.Response:
+    if document is None:
+        return web.Response(status=204)
+    body = msgspec.json.encode(document, enc_hook=_encode)
+    headers = {}
+    version = document.get("version") if isinstance(document, Mapping) else None
+    if isinstance(version, int):
+        headers["ETag"] = f'"{version}"'
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(type(value).__name__)
+
+
+async def _read_body(request: web.Request, route: Route) -> tuple[Any, bytes]:
+    raw = await request.read()
+    if route.body is None:
+        if raw:
+            raise Failed(400, "Bad request", "this operation takes no body")
+        return None, raw
+    if request.content_type != "application/json":
+        raise Failed(415, "Unsupported media type", "the body must be application/json")
+    try:
+        _refuse_duplicates(raw)
+        return msgspec.json.decode(raw, type=route.body), raw
+    except msgspec.ValidationError as error:
+        raise Failed(422, "Rules are broken", str(error), (_misfit(str(error)),)) from None
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise Failed(400, "Bad request", "the body is not JSON in UTF-8, or says a field twice") from None
+
+
+def _refuse_duplicates(raw: bytes) -> None:
+    """msgspec takes the last of two fields with one name; who means which is nobody's to guess."""
+
+    def pairs(found: list[tuple[str, Any]]) -> None:
+        if len({name for name, _ in found}) < len(found):
+            raise ValueError
+
+    json.loads(raw.decode("utf-8"), object_pairs_hook=pairs)
+
+
+def _named(call: Call) -> set[str]:
+    """What the path names, in the operations' words."""
+    words = {"token": "name", "served": "account"}
+    return {words.get(name, name) for name in call.path}
+
+
+_WHERE = re.compile(r"`\$\.?([^`]*)`")
+_UNKNOWN = re.compile(r"(?:unknown field|missing required field) `([^`]*)`")
+
+
+def _misfit(text: str) -> Problem:
+    """msgspec's words about a field, as one of our problems."""
+    unknown, where = _UNKNOWN.search(text), _WHERE.search(text)
+    place = ".".join(filter(None, [where[1] if where else "", unknown[1] if unknown else ""]))
+    return Problem(field=place or "body", rule="type", text=text.partition(" - at ")[0])
+
+
+def _read_query(request: web.Request, route: Route) -> Any:
+    given: dict[str, Any] = {}
+    for name in request.query:
+        several = request.query.getall(name)
+        given[name] = several if _is_list(route.query, name) else several[-1]
+        if len(several) > 1 and not _is_list(route.query, name):
+            raise Failed(
+                422,
+                "Rules are broken",
+                f"{name} is given twice",
+                (Problem(field=name, rule="twice", text="is given twice"),),
+            )
+    if any("\0" in value for value in request.query.values()):
+        raise Failed(400, "Bad request", "a parameter holds a NUL")
+    try:
+        return msgspec.convert(given, route.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise Failed(422, "Rules are broken", str(error), (_misfit(str(error)),)) from None
+
+
+@functools.cache
+def _is_list(query: type[msgspec.Struct], name: str) -> bool:
+    return any(
+        field.name == name and isinstance(field.default_factory, type) and issubclass(field.default_factory, list)
+        for field in msgspec.structs.fields(query)
+    )
+
+
+def _handler(route: Route) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await _handle(request, route)
+
+    return handle
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return web.Response(body=msgspec.json.encode(build(request.app[VERSION])), content_type="application/json")
+
+
+async def _docs(request: web.Request) -> web.Response:
+    return web.Response(
+        text=page.render(build(request.app[VERSION])),
+        content_type="text/html",
+        headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"},
+    )
+
+
+def build_app(administration: Administration, version: str) -> web.Application:
+    """The API's routes, its description, and no others."""
+    app = web.Application(middlewares=[guard], client_max_size=MAX_BODY_BYTES)
+    app[ADMINISTRATION], app[VERSION] = administration, version
+    app.router.add_get(f"{PREFIX}/openapi.json", _openapi, name="openapi")
+    app.router.add_get(f"{PREFIX}/docs", _docs, name="docs")
+    for route in ROUTES:
+        app.router.add_route(route.method, PREFIX + route.path, _handler(route), name=route.name)
+    return app
+
+
+__all__ = ["Nothing", "build_app"]
