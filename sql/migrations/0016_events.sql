@@ -349,7 +349,7 @@ BEGIN
     LOOP
         v_name := 'events_' || to_char(v_month, 'YYYY_MM');
         CONTINUE WHEN to_regclass('public.' || v_name) IS NOT NULL;
-        EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name);
+        EXECUTE format('CREATE TABLE public.%I (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name);
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_name);
         EXECUTE format('CREATE POLICY every_account ON %I TO provisioning_migrator USING (true) WITH CHECK (true)', v_name);
         LOCK TABLE events_default IN ACCESS EXCLUSIVE MODE;

@@ -153,9 +153,7 @@ async def test_the_key_has_32_bytes(scene: Scene, key: bytes | None, request_id:
 
 
 @pytest.mark.parametrize(("source", "chained"), [("cli", True), ("api", True), ("hooks", False), ("mqtt", False)])
-async def test_what_an_administrator_did_without_a_request_is_chained(
-    scene: Scene, source: str, chained: bool
-) -> None:
+async def test_what_an_administrator_did_without_a_request_is_chained(scene: Scene, source: str, chained: bool) -> None:
     """In the account's chain, here the platform's; what devices cause never waits for another's event."""
     author = Author(actor="tester", source=source, event_key=scene.database.event_key)
     head = "SELECT count FROM event_heads WHERE account_id = 0 AND request_id = 0"

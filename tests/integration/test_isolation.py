@@ -59,7 +59,7 @@ async def test_roles_are_plain(database: Database) -> None:
 
 
 async def test_functions_that_act_for_others(database: Database) -> None:
-    """SECURITY DEFINER: the NOLOGIN owner (the migrator for its partitions), a search path that nobody can put anything before, nobody by default."""
+    """SECURITY DEFINER: the NOLOGIN owner, a search path that nobody can put anything before, nobody by default."""
     rows = await database.fetch(
         "SELECT oid::regprocedure::text AS name, prosecdef, pg_get_userbyid(proowner) AS owner, proconfig,"
         " EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0) AS everybody"

@@ -61,7 +61,8 @@ DEFAULTS: dict[str, dict[str, str]] = {
     "events": {"at": "now()", "kind": "'fresh_event'", "actor": "'tester'", "source": "'cli'"},
     "event_heads": {"account_id": "0", "request_id": "1000", "count": "1", "head": HASH},
     "event_checkpoints": {
-        "account_id": "0", "request_id": "0", "kind": "'cut'", "count": "1", "head": HASH, "at": "'epoch'", "seal": HASH,
+        "account_id": "0", "request_id": "0", "kind": "'cut'", "count": "1", "head": HASH, "at": "'epoch'",
+        "seal": HASH,
     },
     "refusals": {
         "broker": "'b'", "username": "'u'", "client_id": "'c'", "reason": "'r'", "minute": "'epoch'", "count": "1",
