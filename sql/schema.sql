@@ -776,8 +776,10 @@ CREATE FUNCTION public.keep_event_head() RETURNS trigger
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 BEGIN
-    INSERT INTO event_heads (account_id, request_id, client_id, count, head)
-    VALUES (OLD.account_id, OLD.id, OLD.client_id, OLD.events_count, OLD.events_head);
+    INSERT INTO event_heads (account_id, request_id, client_id, count, head, kept_users)
+    VALUES (OLD.account_id, OLD.id, OLD.client_id, OLD.events_count, OLD.events_head, coalesce(
+        (SELECT detail -> 'kept_users' FROM events WHERE request_id = OLD.id AND number = OLD.events_count), '[]'
+    ));
     RETURN OLD;
 END
 $$;
@@ -1301,6 +1303,7 @@ CREATE TABLE public.event_heads (
     client_id text,
     count bigint NOT NULL,
     head bytea,
+    kept_users jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT event_heads_chained CHECK (((count >= 0) AND ((count = 0) = (head IS NULL)) AND (octet_length(head) = 32)))
 );
 

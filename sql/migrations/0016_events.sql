@@ -11,6 +11,8 @@ CREATE TABLE event_heads (
     client_id text,
     count bigint NOT NULL,
     head bytea,
+    -- The names of the generated users that outlived a deleted request, as the event of its deletion says.
+    kept_users jsonb NOT NULL DEFAULT '[]',
     PRIMARY KEY (account_id, request_id),
     CONSTRAINT event_heads_chained CHECK (count >= 0 AND (count = 0) = (head IS NULL) AND octet_length(head) = 32)
 );
@@ -111,8 +113,8 @@ SELECT id, at, kind, account_id, request_id, number, client_id, actor, source, c
 FROM events_before;
 DO $$ BEGIN PERFORM setval('events_id_seq', last_value, is_called) FROM events_before_id_seq; END $$;
 -- The heads of requests that are deleted already, as far as their events tell.
-INSERT INTO event_heads (account_id, request_id, client_id, count, head)
-SELECT DISTINCT ON (request_id) account_id, request_id, client_id, number, chain
+INSERT INTO event_heads (account_id, request_id, client_id, count, head, kept_users)
+SELECT DISTINCT ON (request_id) account_id, request_id, client_id, number, chain, coalesce(detail -> 'kept_users', '[]')
 FROM events e
 WHERE request_id IS NOT NULL AND NOT EXISTS (SELECT FROM provision_requests q WHERE q.id = e.request_id)
 ORDER BY request_id, number DESC;
@@ -122,8 +124,10 @@ DROP TABLE events_before;
 CREATE FUNCTION keep_event_head() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    INSERT INTO event_heads (account_id, request_id, client_id, count, head)
-    VALUES (OLD.account_id, OLD.id, OLD.client_id, OLD.events_count, OLD.events_head);
+    INSERT INTO event_heads (account_id, request_id, client_id, count, head, kept_users)
+    VALUES (OLD.account_id, OLD.id, OLD.client_id, OLD.events_count, OLD.events_head, coalesce(
+        (SELECT detail -> 'kept_users' FROM events WHERE request_id = OLD.id AND number = OLD.events_count), '[]'
+    ));
     RETURN OLD;
 END
 $$;

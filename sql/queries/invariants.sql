@@ -14,13 +14,11 @@ HAVING (q.state = 'PROVISIONED' AND (count(u.id) <> 1 OR count(u.confirmed_at) <
     OR (q.state <> 'PROVISIONED' AND count(u.confirmed_at) <> 0);
 
 -- name: generated_user_has_request
--- I2: no generated user without its request, or an administrator's deletion of that request (where no events of the
--- account were dropped behind a checkpoint).
+-- I2: no generated user without its request, or an administrator's deletion of that request.
 SELECT u.id, u.name FROM users u
 WHERE u.kind = 'device'
     AND NOT EXISTS (SELECT FROM provision_runs r WHERE r.user_id = u.id)
-    AND NOT EXISTS (SELECT FROM events e WHERE e.kind = 'request_deleted' AND e.detail -> 'kept_users' ? u.name)
-    AND NOT EXISTS (SELECT FROM event_checkpoints c WHERE c.account_id = u.account_id AND c.kind = 'cut');
+    AND NOT EXISTS (SELECT FROM event_heads h WHERE h.kept_users ? u.name);
 
 -- name: provisioned_left_only_by_administrators
 -- I3: a request that was confirmed and is not PROVISIONED was reopened since.
