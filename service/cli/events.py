@@ -143,11 +143,11 @@ def _opened(path: str | None) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
-    try:
-        file = open(path, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise click.UsageError(f"the checkpoint's file cannot be read: {error.strerror}") from error
-    with file:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise click.UsageError(f"the checkpoint's file cannot be read: {error.strerror}") from error
         yield file
 
 
@@ -174,11 +174,11 @@ def _new(path: str | None) -> Iterator[TextIO | None]:
         yield None
         return
     try:
-        file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise click.UsageError(f"the file cannot be made: {error.strerror}") from error
     try:
-        with file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             yield file
     except BaseException:
         os.unlink(path)

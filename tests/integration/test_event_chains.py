@@ -169,6 +169,8 @@ async def test_a_checkpoints_file_finds_a_chain_set_back(provisioned: Scene, tmp
     edited = file.read_text().replace('"count": 3', '"count": 2')
     file.write_text(edited)
     assert "checkpoint" in (await command("events", "verify", "--checkpoint", str(file), status=INVALID)).err
+    await command("events", "verify", "--checkpoint", str(tmp_path), status=INVALID)
+    await command("events", "verify", "--checkpoint", str(tmp_path / "none"), status=INVALID)
     for nonsense in ("", "{}\n", "[]\n", '{"events_checkpoint": 1}\n{"account_id": "x"}\n'):
         file.write_text(nonsense)
         await command("events", "verify", "--checkpoint", str(file), status=INVALID)

@@ -213,3 +213,15 @@ async def test_a_time_zone_changes_no_link(scene: Scene, connection: Connection)
     await connection.execute("SET LOCAL datestyle = 'German'")
     await connection.execute("SET LOCAL extra_float_digits = -15")
     assert await broken(connection, scene.database.event_key) is None
+
+
+async def test_deleting_and_creating_with_one_credential_at_once(scene: Scene) -> None:
+    """Both want the factory user and the account's chain: in one order, or one of them would be ended as a deadlock."""
+    for number in range(8):
+        await scene.request(f"old-{number}", provision_username="shared")
+    await asyncio.gather(
+        *(moves.delete_request(scene.admin, "acme", f"old-{number}") for number in range(8)),
+        *(scene.request(f"new-{number}", provision_username="shared") for number in range(8)),
+    )
+    names = await scene.database.fetch("SELECT client_id FROM provision_requests ORDER BY 1")
+    assert [row[0] for row in names] == [f"new-{number}" for number in range(8)]
