@@ -68,7 +68,9 @@ def events() -> None:
 @click.option("--until", type=Moment(), help="Before this time.")
 @click.option("--kind", "kinds", multiple=True, help="Of this kind (again for more).")
 @click.option("--text", help="Containing this text, in upper or lower case.")
-@click.option("--limit", type=click.IntRange(1, event_log.MOST_LISTED), default=100, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, event_log.MOST_LISTED), default=100, show_default=True, help="At most so many."
+)
 @click.option("--after", metavar="PLACE", help="Go on where a page ended.")
 @json_option
 def list_events(account: str | None, as_json: bool, **conditions: Any) -> None:
