@@ -57,8 +57,9 @@ lock:  ## renew the hashed locks
 schema:  ## write sql/schema.sql from the migrations
 	@$(PYTHON) -m embedded.dump_schema
 
-docs:  ## write docs/commands.md from the commands
+docs:  ## write docs/commands.md and the roles in docs/access.md
 	@$(PYTHON) -m service.cli.reference
+	@$(PYTHON) -m service.api.reference
 
 proto:  ## generate Kura's payload code from its .proto
 	@$(PYTHON) -m grpc_tools.protoc -I service/mqtt --python_out=service/mqtt --pyi_out=service/mqtt service/mqtt/kura_payload.proto

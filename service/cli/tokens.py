@@ -29,7 +29,11 @@ def _whose(account: str | None, platform: bool) -> str | None:
 @click.argument("name")
 @account_option
 @_platform_option
-@click.option("--role", type=click.Choice([role.value for role in Role if role is not Role.PLATFORM_ADMINISTRATOR]))
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role if role is not Role.PLATFORM_ADMINISTRATOR]),
+    help="What it may do in the account (docs/access.md).",
+)
 @click.option("--days", type=int, default=tokens.DAYS, show_default=True, help="How long it is good for.")
 @click.option("--token-file", type=click.Path(), help="Write the token to this new file (0600) instead of showing it.")
 @json_option

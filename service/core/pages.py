@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +57,7 @@ def next_cursor(page: Page, value: str, id_: int) -> str:
 def _read_cursor(text: str, sort: str) -> tuple[str, int] | None:
     try:
         found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error, RecursionError):
+    except (ValueError, RecursionError):  # binascii's error is a ValueError
         return None
     match found:
         case [str(order), str(value), int(id_)] if order == sort and 0 <= id_ < 2**63 and "\0" not in value:

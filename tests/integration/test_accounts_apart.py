@@ -25,20 +25,22 @@ OF_GLOBEX: dict[str, dict[str, str]] = {
     "run_steps": {"run_id": "(SELECT max(id) FROM provision_runs)"},
     "refusals": {"username": "'x'"},
     "api_tokens": {"token_sha256": "sha256('y')"},
+    "idempotency_keys": {"token_id": "(SELECT max(id) FROM api_tokens)"},
 }
 FRESH = {
     "users": {"name": "'newer'"}, "devices": {"client_id": "'newer'"}, "device_connections": {"client_id": "'newer'"},
     "provision_requests": {"client_id": "'newer'"}, "provision_applications": {"position": "2"},
     "run_steps": {"position": "9"}, "refusals": {"reason": "'newer'"},
     "user_permissions": {"permission": "'data:manage'"},
-    "api_tokens": {"token_sha256": "sha256('newer')"}, "releases": {"used_at": "now()"},
+    "api_tokens": {"token_sha256": "sha256('newer')", "name": "'newer'"},
+    "idempotency_keys": {"key_sha256": "sha256('newer')"}, "releases": {"used_at": "now()"},
     "provision_runs": {"user_id": "(SELECT id FROM users WHERE name = 'newest')"},
     "event_checkpoints": {"kind": "'checkpoint'"},
 }  # fmt: skip
 TABLES = (
     "users", "user_permissions", "devices", "device_connections", "releases", "provision_requests",
     "provision_applications", "provision_runs", "run_steps", "events", "event_heads", "event_checkpoints",
-    "refusals", "api_tokens", "broker_accounts",
+    "refusals", "api_tokens", "idempotency_keys", "broker_accounts",
 )  # fmt: skip
 
 

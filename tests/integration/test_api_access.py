@@ -122,7 +122,7 @@ async def test_two_accounts_are_apart(api: Api, scene: Scene) -> None:
     await scene.request("gw-2")
     await releases.release_device(scene.admin, "acme", "gw-2", to="globex")
     theirs = {"client_id": "gw-1", "username": "ann", "token": "acme-token"}
-    nobodys = {"client_id": "gw-9", "username": "nob", "token": "nobodys-token"}
+    nobodys = {"client_id": "gw-9", "username": "ghost", "token": "nobodys-token"}
     await scene.request("gx-1", "globex")
     routes = [route for route in ROUTES if "{account}" in route.path]
     assert len(routes) > 30

@@ -41,6 +41,7 @@ async def test_account_show(scene: Scene, database: Database) -> None:
     command = provision(database)
     row = (await command("account", "show", "ACME", "--json")).json()
     assert TIME.fullmatch(row.pop("created_at"))
+    assert row.pop("version") == 1
     assert row == {
         "name": "acme",
         "kind": "account",

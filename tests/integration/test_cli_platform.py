@@ -31,6 +31,7 @@ async def test_account_create_and_list(admin: Administration, database: Database
     assert alone.err == served.err == ""
     first, second = (await command("account", "list", "--json")).json()
     assert TIME.fullmatch(first.pop("created_at"))
+    assert first.pop("version") == 1
     assert first == {
         "name": "Other-1",
         "kind": "account",
@@ -92,6 +93,7 @@ async def test_broker_create_shows_its_secret_once(database: Database) -> None:
     assert secret not in listed.out
     first, second = listed.json()
     assert TIME.fullmatch(first.pop("created_at"))
+    assert first.pop("version") == 1
     assert first == {
         "name": "account-broker",
         "role": "account",

@@ -46,6 +46,7 @@ async def test_user_list(scene: Scene, database: Database) -> None:
     rows = {row["name"]: row for row in (await command("user", "list", "--json")).json()}
     assert set(rows) == {"alice", device.username, device.factory_username}
     assert TIME.fullmatch(rows["alice"].pop("created_at"))
+    assert rows["alice"].pop("version") >= 1
     assert rows["alice"] == {
         "account": "acme",
         "name": "alice",
@@ -160,6 +161,7 @@ async def test_device_list_and_show(scene: Scene, database: Database) -> None:
     assert TIME.fullmatch(row.pop("created_at"))
     assert TIME.fullmatch(row.pop("last_login_at"))
     assert TIME.fullmatch(row.pop("status_at"))
+    assert row.pop("version") == 1
     assert {"status", "last_seen_at"} <= row.keys()
     del row["status"], row["last_seen_at"]
     assert row == {

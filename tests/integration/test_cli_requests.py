@@ -45,6 +45,7 @@ async def test_create_with_the_pages_defaults(command: Program, database: Databa
     for moment in ("activates_on", "created_at", "modified_at"):
         assert TIME.fullmatch(row.pop(moment))
     assert row.pop("created_by") == row.pop("modified_by")
+    assert row.pop("version") == 1
     assert row == {
         "account": "acme",
         "client_id": "gw-1",

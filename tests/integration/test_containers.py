@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from embedded import containers
-from service.settings import AdministratorSettings, HooksSettings, MigrateSettings, ResponderSettings
+from service.settings import AdminSettings, HooksSettings, MigrateSettings, ResponderSettings
 from tests.support import postgres
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +78,7 @@ def compose() -> dict[str, Any]:
 
 def test_each_setting_exists_and_no_secret_is_written_down(compose: dict[str, Any]) -> None:
     known: dict[str, bool] = {}
-    for settings in (HooksSettings, ResponderSettings, AdministratorSettings, MigrateSettings):
+    for settings in (HooksSettings, ResponderSettings, AdminSettings, MigrateSettings):
         known |= {f"PROVISION_{f.name.upper()}": f.metadata["secret"] for f in dataclasses.fields(settings)}
     own = {"PROVISION_BROKER", "ACCOUNT_ENDPOINT"}  # embedded/containers.py
     for service in compose["services"].values():
@@ -116,6 +116,7 @@ def test_each_container_reads_its_own_secrets_only(compose: dict[str, Any]) -> N
             "hooks": ["hooks-secrets"],
             "responder": ["responder-secrets"],
             "device": ["administrator-secrets"],
+            "admin": ["api-secrets"],
         }.get(name, []), name
         if mounted and name != "setup":
             files = {text for text in service["environment"].values() if str(text).startswith("/secrets/")}

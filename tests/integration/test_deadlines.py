@@ -166,7 +166,8 @@ async def test_a_restored_cluster_holds_until_somebody_says_so(scene: Scene, bea
     assert await recovery.accept(scene.admin) is False
     assert (await recovery.show(scene.admin))["restored"] is False
     assert (await recovery.show(scene.admin))["held_since"] is None
-    assert await scene.kinds(None) == ["broker_created", "broker_created", "account_created", "restore_accepted"]
+    kinds = [kind for kind in await scene.kinds(None) if kind != "chains_begun"]
+    assert kinds == ["broker_created", "broker_created", "account_created", "restore_accepted"]
     await scene.beat()
     assert not await is_past(scene)
     await grow_old(scene, 2 * DAY)

@@ -86,8 +86,8 @@ def test_an_unreachable_database_is_said(blank: Blank) -> None:
 
 
 CONCURRENTLY = (
-    "-- transactional: false\nCREATE INDEX CONCURRENTLY events_by_reason ON events (reason);\n",
-    "-- transactional: false\nDROP INDEX CONCURRENTLY events_by_reason;\n",
+    "-- transactional: false\nCREATE INDEX CONCURRENTLY refusals_by_reason ON refusals (reason);\n",
+    "-- transactional: false\nDROP INDEX CONCURRENTLY refusals_by_reason;\n",
 )
 
 
@@ -97,7 +97,7 @@ def test_an_index_may_be_built_concurrently(blank: Blank, own_files: Path) -> No
     add(own_files, "0099_index", *CONCURRENTLY)
     migrator = blank.migrator(directory=own_files)
     assert migrator.up() == ["0099_index"]
-    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('events_by_reason')"
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('refusals_by_reason')"
     assert blank.column(valid) == [True]
     assert [status.id for status in migrator.status() if status.applied_at] == [*ALL, "0099_index"]
     assert migrator.down() == ["0099_index"]

@@ -63,6 +63,11 @@ async def _fill_by_hand(scene: Scene, account: str, device: Device) -> None:
         account_id, account,
     )  # fmt: skip
     await scene.database.execute(
+        "INSERT INTO idempotency_keys (token_id, account_id, key_sha256, request_sha256)"
+        " SELECT id, account_id, sha256('k'), sha256('r') FROM api_tokens WHERE account_id = $1",
+        account_id,
+    )
+    await scene.database.execute(
         "INSERT INTO run_steps (account_id, run_id, position, kind, request_id)"
         " SELECT account_id, id, 1, 'application', 'r' FROM provision_runs WHERE account_id = $1",
         account_id,

@@ -73,7 +73,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
         "created_by": "'tester'",
     },
     "idempotency_keys": {
-        "token_id": "(SELECT id FROM api_tokens)", "account_id": ACME, "key_sha256": HASH, "request_sha256": HASH,
+        "token_id": "(SELECT min(id) FROM api_tokens)", "account_id": ACME, "key_sha256": HASH, "request_sha256": HASH,
     },
     "changes": {"kind": "'user'", "key": "'x'"},
     "changes_pruned": {},

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from embedded.state import PORTS
+from service.api import reference as roles
 from service.cli import reference
 from service.core import grants, kura_messages, lifecycle, messages, states, steps
 from service.operations import devices
-from service.settings import AdministratorSettings, HooksSettings, MigrateSettings, ResponderSettings
+from service.settings import AdminSettings, HooksSettings, MigrateSettings, ResponderSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,7 +24,7 @@ def doc(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("settings", [HooksSettings, ResponderSettings, AdministratorSettings, MigrateSettings])
+@pytest.mark.parametrize("settings", [HooksSettings, ResponderSettings, AdminSettings, MigrateSettings])
 def test_every_setting_is_documented(settings: type[HooksSettings]) -> None:
     text = doc("settings.md")
     for field in dataclasses.fields(settings):
@@ -32,6 +33,10 @@ def test_every_setting_is_documented(settings: type[HooksSettings]) -> None:
         if field.default not in (dataclasses.MISSING, "", ()):
             assert f"`{field.default}`" in row, field.name
         assert ("secret" in row.split("|")[3]) == field.metadata["secret"], field.name
+
+
+def test_the_roles_are_the_documented_ones() -> None:
+    assert roles.with_table(doc("access.md")) == doc("access.md"), "run `make docs`"
 
 
 def test_every_port_of_make_up_is_documented() -> None:
