@@ -24,6 +24,7 @@ missing() {
     find_header cjson/cJSON.h || say libcjson-dev
     find_header curl/curl.h || say libcurl4-openssl-dev
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v mosquitto >/dev/null 2>&1 || say mosquitto
+    [ "$kind" != dev ] || command -v curl >/dev/null 2>&1 || say curl
     has_postgres || say postgresql
     good_python "$(python_program)" || say python3 python3-venv
 }

@@ -848,13 +848,22 @@ DECLARE
     v_name text;
     v_made text [] := '{}';
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('event partitions', 0));
     FOR v_month IN
         SELECT date_trunc('month', at) FROM events_default
         UNION SELECT date_trunc('month', now()) + make_interval(months => ahead) FROM generate_series(0, 2) ahead
         ORDER BY 1
     LOOP
         v_name := 'events_' || to_char(v_month, 'YYYY_MM');
+        CONTINUE WHEN to_regclass('public.' || v_name) IS NOT NULL;
+        -- While nobody appends: who had chosen the default partition for its event would find it refused there. Tried
+        -- and not waited for, so that nobody who holds the lock waits for somebody who waits behind this.
+        FOR v_try IN 1..100 LOOP
+            EXIT WHEN pg_try_advisory_xact_lock(hashtextextended('event partitions', 0));
+            IF v_try = 100 THEN
+                RETURN v_made;
+            END IF;
+            PERFORM pg_sleep(0.02);
+        END LOOP;
         CONTINUE WHEN to_regclass('public.' || v_name) IS NOT NULL;
         EXECUTE format('CREATE TABLE public.%I (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name);
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_name);
@@ -1069,6 +1078,8 @@ BEGIN
         AND p_account_id IS DISTINCT FROM NULLIF(current_setting('app.account_id', true), '')::bigint THEN
         RAISE EXCEPTION 'another account''s event' USING ERRCODE = 'insufficient_privilege';
     END IF;
+    -- No partition comes between the choice of one and the insertion (make_event_partitions).
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('event partitions', 0));
 END
 $$;
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from service import keys
+from service.operations import accounts
 from tests.support.api import Api, serving
 from tests.support.database import PASSWORD
 from tests.support.scene import Scene
@@ -222,3 +225,25 @@ async def test_runs_with_their_states_and_times(api: Api, scene: Scene) -> None:
     [run] = (await api("GET", f"{REQUESTS}/gw-1/runs")).document["items"]
     assert (run["number"], run["state"], run["wire"]) == (1, "COMPLETED", "json")
     assert (await api("GET", f"{REQUESTS}/gw-9/runs")).status == 404
+
+
+async def test_the_docs_lines_by_curl(scene: Scene, tmp_path: Path) -> None:
+    """docs/api.md, copied and pasted into a shell: the whole life of a request."""
+    await accounts.create_account(scene.admin, "demo")
+    async with serving(scene.admin) as api:
+        assert api.token is not None
+        (tmp_path / "platform-token").write_text(f"{api.token}\n")
+        (tmp_path / ".run").mkdir()
+        (tmp_path / ".run" / "env").write_text(f"export PROVISION_EVENT_KEY_FILE={tmp_path}/event-key\n")
+        text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+        lines = text.partition("```sh\n")[2].partition("```")[0]
+        assert "http://127.0.0.1:18084/api/v1" in lines
+        script = lines.replace("http://127.0.0.1:18084/api/v1", api.url)
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-e", "-c", script, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode() + out.decode()[-2000:]
+    assert sorted(os.listdir(tmp_path)) == [".run", "platform-token"]
+    kinds = await scene.kinds("api-device")
+    assert kinds == ["request_created", "request_changed", "request_disabled", "request_enabled", "request_deleted"]
