@@ -48,6 +48,12 @@ class ReleasesQuery(Strict):
     client_id: Text | None = None
 
 
+class VerifyQuery(Strict):
+    """One client id's chains, or all of the account's."""
+
+    client_id: Text | None = None
+
+
 class Application(Strict):
     """A package that a device installs; size in bytes."""
 

@@ -69,6 +69,7 @@ OPERATIONS: dict[str, frozenset[Role]] = {
     "create_token": _ACCOUNT,
     "revoke_token": _ACCOUNT,
     "list_events": _AUDIT,
+    "verify_events": _AUDIT,
     "list_platform_tokens": _PLATFORM,
     "create_platform_token": _PLATFORM,
     "revoke_platform_token": _PLATFORM,

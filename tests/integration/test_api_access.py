@@ -185,3 +185,21 @@ async def test_what_a_token_does_is_in_its_name(api: Api, scene: Scene) -> None:
     assert (await manager("POST", "/accounts/acme/provision-requests", NEW_REQUEST)).status == 201
     [event] = await scene.database.fetch("SELECT actor, source FROM events WHERE kind = 'request_created'")
     assert tuple(event) == ("token device_manager-acme", "api")
+
+
+async def test_an_auditor_sees_that_an_event_is_gone(api: Api, scene: Scene) -> None:
+    await scene.provision("gw-1")
+    auditor = api.as_(await token_of(scene.admin, Role.AUDITOR))
+    path = "/accounts/acme/events/verify"
+    whole = (await auditor("GET", path)).document
+    assert (whole["broken"], whole["named"]) == (0, [])
+    assert whole["events"] > 5
+    where = "client_id = 'gw-1' AND number = 2"
+    await scene.database.execute(f"CREATE TABLE kept AS SELECT * FROM events WHERE {where}")
+    await scene.database.execute(f"DELETE FROM events WHERE {where}")
+    broken = (await auditor("GET", f"{path}?client_id=gw-1")).document
+    assert (broken["broken"], broken["named"]) == (1, [{"client_id": "gw-1", "number": 2, "fault": "removed"}])
+    assert (await auditor("GET", f"{path}?client_id=gw-9")).document["chains"] == 0
+    await scene.database.execute("INSERT INTO events OVERRIDING SYSTEM VALUE SELECT * FROM kept")
+    await scene.database.execute("DROP TABLE kept")
+    assert (await auditor("GET", path)).document["broken"] == 0
