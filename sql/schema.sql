@@ -60,40 +60,116 @@ $$;
 
 ALTER FUNCTION public.allow_run_move() OWNER TO provisioning_migrator;
 
-CREATE FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text DEFAULT NULL::text, p_reason text DEFAULT NULL::text, p_detail jsonb DEFAULT '{}'::jsonb) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION public.append_account_event(p_key bytea, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) RETURNS bigint
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 DECLARE
-    v_at CONSTANT timestamptz := clock_timestamp();
-    v_number bigint;
-    v_chain bytea;
+    v_at timestamptz;
+    v_count bigint;
+    v_head bytea;
     v_id bigint;
 BEGIN
-    IF octet_length(p_key) IS DISTINCT FROM 32 THEN
-        RAISE EXCEPTION 'the event key must have 32 bytes';
-    END IF;
-    -- An account's administrator writes its own account's events, whatever a mistake may ask for.
-    IF session_user = 'provisioning_admin'
-        AND p_account_id IS DISTINCT FROM NULLIF(current_setting('app.account_id', true), '')::bigint THEN
-        RAISE EXCEPTION 'another account''s event' USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    IF p_request_id IS NOT NULL THEN
-        SELECT events_count + 1,
-            event_chain_link(p_key, events_head, p_request_id, events_count + 1, v_at, p_kind, p_account_id, p_client_id,
-                p_actor, p_source, p_correlation_id, p_reason, p_detail)
-        INTO STRICT v_number, v_chain
-        FROM provision_requests WHERE id = p_request_id AND account_id = p_account_id FOR UPDATE;
-        UPDATE provision_requests SET events_count = v_number, events_head = v_chain WHERE id = p_request_id;
-    END IF;
-    INSERT INTO events (at, kind, account_id, request_id, number, client_id, actor, source, correlation_id, reason, detail, chain)
-    VALUES (v_at, p_kind, p_account_id, p_request_id, v_number, p_client_id, p_actor, p_source, p_correlation_id, p_reason, p_detail, v_chain)
+    INSERT INTO event_heads (account_id, count) VALUES (coalesce(p_account_id, 0), 0) ON CONFLICT DO NOTHING;
+    SELECT count, head INTO STRICT v_count, v_head
+    FROM event_heads WHERE account_id = coalesce(p_account_id, 0) AND request_id = 0 FOR UPDATE;
+    -- After the lock: a chain's times do not go back.
+    v_at := clock_timestamp();
+    v_count := v_count + 1;
+    v_head := event_chain_link(p_key, v_head, NULL, v_count, v_at, p_kind, p_account_id, p_client_id, p_actor, p_source,
+        p_correlation_id, p_reason, p_detail);
+    UPDATE event_heads SET count = v_count, head = v_head WHERE account_id = coalesce(p_account_id, 0) AND request_id = 0;
+    INSERT INTO events (at, kind, account_id, number, client_id, actor, source, correlation_id, reason, detail, chain)
+    VALUES (v_at, p_kind, p_account_id, v_count, p_client_id, p_actor, p_source, p_correlation_id, p_reason, p_detail, v_head)
     RETURNING id INTO v_id;
     RETURN v_id;
 END
 $$;
 
+ALTER FUNCTION public.append_account_event(p_key bytea, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text DEFAULT NULL::text, p_reason text DEFAULT NULL::text, p_detail jsonb DEFAULT '{}'::jsonb) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_at timestamptz;
+    v_count bigint;
+    v_head bytea;
+    v_id bigint;
+BEGIN
+    PERFORM require_event_author(p_key, p_account_id);
+    IF p_request_id IS NULL AND p_source IN ('cli', 'api') THEN
+        RETURN append_account_event(p_key, p_kind, p_account_id, p_client_id, p_actor, p_source, p_correlation_id,
+            p_reason, p_detail);
+    END IF;
+    IF p_request_id IS NOT NULL THEN
+        SELECT events_count + 1, events_head INTO STRICT v_count, v_head
+        FROM provision_requests WHERE id = p_request_id AND account_id = p_account_id FOR UPDATE;
+    END IF;
+    v_at := clock_timestamp();
+    IF p_request_id IS NOT NULL THEN
+        v_head := event_chain_link(p_key, v_head, p_request_id, v_count, v_at, p_kind, p_account_id, p_client_id, p_actor,
+            p_source, p_correlation_id, p_reason, p_detail);
+        UPDATE provision_requests SET events_count = v_count, events_head = v_head WHERE id = p_request_id;
+    END IF;
+    INSERT INTO events (at, kind, account_id, request_id, number, client_id, actor, source, correlation_id, reason, detail, chain)
+    VALUES (v_at, p_kind, p_account_id, p_request_id, v_count, p_client_id, p_actor, p_source, p_correlation_id, p_reason, p_detail, v_head)
+    RETURNING id INTO v_id;
+    IF v_count = 1 THEN
+        PERFORM append_account_event(p_key, 'chains_begun', p_account_id, NULL, p_actor, p_source, NULL, NULL,
+            jsonb_build_object('requests', jsonb_build_array(p_request_id)));
+    ELSIF p_kind = 'request_deleted' THEN
+        PERFORM append_account_event(p_key, 'chain_ended', p_account_id, NULL, p_actor, p_source, NULL, NULL,
+            jsonb_build_object('request', p_request_id, 'count', v_count, 'head', encode(v_head, 'hex')));
+    END IF;
+    RETURN v_id;
+END
+$$;
+
 ALTER FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.append_first_events(p_key bytea, p_kind text, p_account_id bigint, p_actor text, p_source text, p_request_ids bigint[], p_client_ids text[], p_details jsonb[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_at CONSTANT timestamptz := clock_timestamp();
+    v_appended bigint;
+    v_from integer;
+    -- So many in one event of the account's chain: it stays small enough to read.
+    batch CONSTANT integer := 1000;
+BEGIN
+    PERFORM require_event_author(p_key, p_account_id);
+    IF cardinality(p_request_ids) <> cardinality(p_client_ids) OR cardinality(p_request_ids) <> cardinality(p_details) THEN
+        RAISE EXCEPTION 'requests, client ids and details must be as many';
+    END IF;
+    WITH linked AS (
+        SELECT n.request_id, n.client_id, n.detail, event_chain_link(
+            p_key, NULL, n.request_id, 1, v_at, p_kind, p_account_id, n.client_id, p_actor, p_source, NULL, NULL, n.detail
+        ) AS chain
+        FROM unnest(p_request_ids, p_client_ids, p_details) AS n (request_id, client_id, detail)
+    ), headed AS (
+        UPDATE provision_requests q SET events_count = 1, events_head = l.chain
+        FROM linked l
+        WHERE q.id = l.request_id AND q.account_id = p_account_id AND q.events_count = 0
+        RETURNING l.request_id, l.client_id, l.detail, l.chain
+    )
+    INSERT INTO events (at, kind, account_id, request_id, number, client_id, actor, source, detail, chain)
+    SELECT v_at, p_kind, p_account_id, request_id, 1, client_id, p_actor, p_source, detail, chain FROM headed;
+    GET DIAGNOSTICS v_appended = ROW_COUNT;
+    IF v_appended <> cardinality(p_request_ids) THEN
+        RAISE EXCEPTION 'not each is a new request of the account' USING ERRCODE = 'no_data_found';
+    END IF;
+    FOR v_from IN 1 .. cardinality(p_request_ids) BY batch LOOP
+        PERFORM append_account_event(p_key, 'chains_begun', p_account_id, NULL, p_actor, p_source, NULL, NULL,
+            jsonb_build_object('requests', to_jsonb(p_request_ids[v_from:v_from + batch - 1])));
+    END LOOP;
+    RETURN v_appended;
+END
+$$;
+
+ALTER FUNCTION public.append_first_events(p_key bytea, p_kind text, p_account_id bigint, p_actor text, p_source text, p_request_ids bigint[], p_client_ids text[], p_details jsonb[]) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) RETURNS bigint
     LANGUAGE plpgsql STABLE
@@ -105,6 +181,9 @@ DECLARE
     v_event events;
     v_request record;
 BEGIN
+    SELECT count, head INTO v_expected, v_previous
+    FROM event_checkpoints WHERE request_id = p_request_id AND kind = 'cut';
+    v_expected := coalesce(v_expected, 0);
     FOR v_event IN SELECT * FROM events WHERE request_id = p_request_id ORDER BY number LOOP
         v_expected := v_expected + 1;
         IF v_event.number <> v_expected OR v_event.chain IS DISTINCT FROM event_chain_link(
@@ -234,6 +313,67 @@ $$;
 
 ALTER FUNCTION public.count_refusals(p_refusals jsonb) OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.drop_event_partitions(p_key bytea, p_before timestamp with time zone) RETURNS text[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '5s'
+    AS $_$
+DECLARE
+    v_at CONSTANT timestamptz := clock_timestamp();
+    v_name text;
+    v_dropped text [] := '{}';
+BEGIN
+    IF octet_length(p_key) IS DISTINCT FROM 32 OR p_before <> date_trunc('month', p_before)
+        OR p_before > date_trunc('month', now()) THEN
+        RAISE EXCEPTION 'the event key must have 32 bytes, and the month must have ended' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('event partitions', 0));
+    IF EXISTS (SELECT FROM events_default WHERE at < p_before) THEN
+        RAISE EXCEPTION 'some events are not in their month''s partition yet' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    CREATE TEMP TABLE dropped_ends ON COMMIT DROP AS
+        SELECT DISTINCT ON (coalesce(account_id, 0), coalesce(request_id, 0))
+            coalesce(account_id, 0) AS account_id, coalesce(request_id, 0) AS request_id, number, chain
+        FROM events WHERE at < p_before AND number IS NOT NULL
+        ORDER BY coalesce(account_id, 0), coalesce(request_id, 0), number DESC;
+    IF EXISTS (
+        SELECT FROM pg_temp.dropped_ends d LEFT JOIN event_checkpoints c
+            ON c.account_id = d.account_id AND c.request_id = d.request_id AND c.kind = 'checkpoint'
+        WHERE c.count IS NULL OR c.count < d.number OR (c.count = d.number AND c.head <> d.chain)
+            OR c.seal <> event_checkpoint_seal(p_key, c.kind, c.account_id, c.request_id, c.count, c.head, c.at)
+    ) THEN
+        RAISE EXCEPTION 'some chains have no checkpoint behind these months' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    -- A clock that went back could have put a chain's earlier event into a later month: then the month stays.
+    IF EXISTS (
+        SELECT FROM pg_temp.dropped_ends d JOIN events e
+            ON coalesce(e.account_id, 0) = d.account_id AND coalesce(e.request_id, 0) = d.request_id AND e.number < d.number
+        WHERE e.at >= p_before
+    ) THEN
+        RAISE EXCEPTION 'an earlier event of a chain is in a later month' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    INSERT INTO event_checkpoints (account_id, request_id, kind, count, head, at, seal)
+    SELECT account_id, request_id, 'cut', number, chain, v_at,
+        event_checkpoint_seal(p_key, 'cut', account_id, request_id, number, chain, v_at)
+    FROM pg_temp.dropped_ends
+    ON CONFLICT (account_id, request_id, kind) DO UPDATE
+    SET count = excluded.count, head = excluded.head, at = excluded.at, seal = excluded.seal;
+    FOR v_name IN
+        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'public.events'::regclass AND c.relname ~ '^events_[0-9]{4}_[0-9]{2}$'
+            AND c.relname < 'events_' || to_char(p_before, 'YYYY_MM')
+        ORDER BY 1
+    LOOP
+        EXECUTE format('DROP TABLE %I', v_name);
+        v_dropped := v_dropped || v_name;
+    END LOOP;
+    RETURN v_dropped;
+END
+$_$;
+
+ALTER FUNCTION public.drop_event_partitions(p_key bytea, p_before timestamp with time zone) OWNER TO provisioning_migrator;
+
 CREATE FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) RETURNS timestamp with time zone
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -258,6 +398,28 @@ CREATE FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request
 $$;
 
 ALTER FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.event_checkpoint_seal(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_count bigint, p_head bytea, p_at timestamp with time zone) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT hmac(convert_to(jsonb_build_array(
+        'event_checkpoint', p_kind, p_account_id, p_request_id, p_count, encode(p_head, 'hex'),
+        (extract(epoch FROM p_at) * 1000000)::bigint
+    )::text, 'UTF8'), p_key, 'sha256')
+$$;
+
+ALTER FUNCTION public.event_checkpoint_seal(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_count bigint, p_head bytea, p_at timestamp with time zone) OWNER TO provisioning_migrator;
+
+CREATE FUNCTION public.event_checkpoints_digest(p_kind text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT encode(sha256(coalesce(string_agg(seal, ''::bytea ORDER BY account_id, request_id), ''::bytea)), 'hex')
+    FROM event_checkpoints WHERE kind = p_kind
+$$;
+
+ALTER FUNCTION public.event_checkpoints_digest(p_kind text) OWNER TO provisioning_migrator;
 
 CREATE FUNCTION public.finish_move(p_event_key bytea, p_release_id bigint) RETURNS void
     LANGUAGE plpgsql
@@ -609,6 +771,21 @@ $$;
 
 ALTER FUNCTION public.keep_client_id_in_one_account() OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.keep_event_head() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO event_heads (account_id, request_id, client_id, count, head, kept_users)
+    VALUES (OLD.account_id, OLD.id, OLD.client_id, OLD.events_count, OLD.events_head, coalesce(
+        (SELECT detail -> 'kept_users' FROM events WHERE request_id = OLD.id AND number = OLD.events_count), '[]'
+    ));
+    RETURN OLD;
+END
+$$;
+
+ALTER FUNCTION public.keep_event_head() OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.lock_move(p_client_id text, p_account_id bigint, p_user_id bigint) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -659,6 +836,46 @@ END
 $$;
 
 ALTER FUNCTION public.lock_release(p_account_id bigint, p_client_id text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.make_event_partitions() RETURNS text[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '2s'
+    AS $$
+DECLARE
+    v_month timestamptz;
+    v_name text;
+    v_made text [] := '{}';
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('event partitions', 0));
+    FOR v_month IN
+        SELECT date_trunc('month', at) FROM events_default
+        UNION SELECT date_trunc('month', now()) + make_interval(months => ahead) FROM generate_series(0, 2) ahead
+        ORDER BY 1
+    LOOP
+        v_name := 'events_' || to_char(v_month, 'YYYY_MM');
+        CONTINUE WHEN to_regclass('public.' || v_name) IS NOT NULL;
+        EXECUTE format('CREATE TABLE public.%I (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name);
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_name);
+        EXECUTE format('CREATE POLICY every_account ON %I TO provisioning_migrator USING (true) WITH CHECK (true)', v_name);
+        LOCK TABLE events_default IN ACCESS EXCLUSIVE MODE;
+        EXECUTE format(
+            'WITH moved AS (DELETE FROM events_default WHERE at >= %L AND at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
+            v_month, v_month + interval '1 month', v_name);
+        EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I UNIQUE (request_id, number)', v_name, v_name || '_number_unique');
+        EXECUTE format(
+            'CREATE UNIQUE INDEX %I ON %I (coalesce(account_id, 0), number) WHERE request_id IS NULL AND number IS NOT NULL',
+            v_name || '_account_number_unique', v_name);
+        EXECUTE format('ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            v_name, v_month, v_month + interval '1 month');
+        v_made := v_made || v_name;
+    END LOOP;
+    RETURN v_made;
+END
+$$;
+
+ALTER FUNCTION public.make_event_partitions() OWNER TO provisioning_migrator;
 
 CREATE FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) RETURNS TABLE(client_id_taken boolean, username_taken boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -839,6 +1056,24 @@ $$;
 
 ALTER FUNCTION public.request_of_client_id(p_client_id text) OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.require_event_author(p_key bytea, p_account_id bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF octet_length(p_key) IS DISTINCT FROM 32 THEN
+        RAISE EXCEPTION 'the event key must have 32 bytes';
+    END IF;
+    -- An account's administrator writes its own account's events, whatever a mistake may ask for.
+    IF session_user = 'provisioning_admin'
+        AND p_account_id IS DISTINCT FROM NULLIF(current_setting('app.account_id', true), '')::bigint THEN
+        RAISE EXCEPTION 'another account''s event' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END
+$$;
+
+ALTER FUNCTION public.require_event_author(p_key bytea, p_account_id bigint) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.require_holder() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -872,9 +1107,38 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0015_api' $$;
+    AS $$ SELECT '0016_events' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
+
+CREATE FUNCTION public.write_event_checkpoint(p_key bytea) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_at CONSTANT timestamptz := clock_timestamp();
+    v_written bigint;
+BEGIN
+    PERFORM require_event_author(p_key, NULL);
+    INSERT INTO event_checkpoints AS c (account_id, request_id, kind, count, head, at, seal)
+    SELECT h.account_id, h.request_id, 'checkpoint', h.count, h.head, v_at,
+        event_checkpoint_seal(p_key, 'checkpoint', h.account_id, h.request_id, h.count, h.head, v_at)
+    FROM (
+        SELECT account_id, id AS request_id, events_count AS count, events_head AS head FROM provision_requests
+        UNION ALL
+        SELECT account_id, request_id, count, head FROM event_heads
+    ) h
+    WHERE h.count > 0
+    ON CONFLICT (account_id, request_id, kind) DO UPDATE
+    SET count = excluded.count, head = excluded.head, at = excluded.at, seal = excluded.seal
+    -- Never backwards.
+    WHERE c.count <= excluded.count;
+    GET DIAGNOSTICS v_written = ROW_COUNT;
+    RETURN v_written;
+END
+$$;
+
+ALTER FUNCTION public.write_event_checkpoint(p_key bytea) OWNER TO provisioning_functions;
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -1066,6 +1330,36 @@ ALTER TABLE public.devices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.event_checkpoints (
+    account_id bigint NOT NULL,
+    request_id bigint NOT NULL,
+    kind text NOT NULL,
+    count bigint NOT NULL,
+    head bytea NOT NULL,
+    at timestamp with time zone NOT NULL,
+    seal bytea NOT NULL,
+    CONSTRAINT event_checkpoints_kind_known CHECK ((kind = ANY (ARRAY['checkpoint'::text, 'cut'::text]))),
+    CONSTRAINT event_checkpoints_sealed CHECK (((count > 0) AND (octet_length(head) = 32) AND (octet_length(seal) = 32)))
+);
+
+ALTER TABLE ONLY public.event_checkpoints FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.event_checkpoints OWNER TO provisioning_migrator;
+
+CREATE TABLE public.event_heads (
+    account_id bigint NOT NULL,
+    request_id bigint DEFAULT 0 NOT NULL,
+    client_id text,
+    count bigint NOT NULL,
+    head bytea,
+    kept_users jsonb DEFAULT '[]'::jsonb NOT NULL,
+    CONSTRAINT event_heads_chained CHECK (((count >= 0) AND ((count = 0) = (head IS NULL)) AND (octet_length(head) = 32)))
+);
+
+ALTER TABLE ONLY public.event_heads FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.event_heads OWNER TO provisioning_migrator;
+
 CREATE TABLE public.events (
     id bigint NOT NULL,
     at timestamp with time zone NOT NULL,
@@ -1080,14 +1374,38 @@ CREATE TABLE public.events (
     reason text,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
     chain bytea,
-    CONSTRAINT events_chained CHECK ((((request_id IS NULL) = (number IS NULL)) AND ((request_id IS NULL) = (chain IS NULL)) AND (octet_length(chain) = 32))),
+    CONSTRAINT events_chained CHECK ((((request_id IS NULL) OR (number IS NOT NULL)) AND ((number IS NULL) = (chain IS NULL)) AND (octet_length(chain) = 32))),
     CONSTRAINT events_kind_rule CHECK ((kind ~ '^[a-z_]{3,64}$'::text)),
     CONSTRAINT events_source_known CHECK ((source = ANY (ARRAY['hooks'::text, 'mqtt'::text, 'cli'::text, 'api'::text, 'sweep'::text])))
-);
+)
+PARTITION BY RANGE (at);
 
 ALTER TABLE ONLY public.events FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.events OWNER TO provisioning_migrator;
+
+CREATE TABLE public.events_default (
+    id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    kind text NOT NULL,
+    account_id bigint,
+    request_id bigint,
+    number bigint,
+    client_id text,
+    actor text NOT NULL,
+    source text NOT NULL,
+    correlation_id text,
+    reason text,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    chain bytea,
+    CONSTRAINT events_chained CHECK ((((request_id IS NULL) OR (number IS NOT NULL)) AND ((number IS NULL) = (chain IS NULL)) AND (octet_length(chain) = 32))),
+    CONSTRAINT events_kind_rule CHECK ((kind ~ '^[a-z_]{3,64}$'::text)),
+    CONSTRAINT events_source_known CHECK ((source = ANY (ARRAY['hooks'::text, 'mqtt'::text, 'cli'::text, 'api'::text, 'sweep'::text])))
+);
+
+ALTER TABLE ONLY public.events_default FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.events_default OWNER TO provisioning_migrator;
 
 ALTER TABLE public.events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.events_id_seq
@@ -1359,6 +1677,8 @@ ALTER TABLE public.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+ALTER TABLE ONLY public.events ATTACH PARTITION public.events_default DEFAULT;
+
 ALTER TABLE ONLY public.accounts
     ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
 
@@ -1401,11 +1721,20 @@ ALTER TABLE ONLY public.devices
 ALTER TABLE ONLY public.devices
     ADD CONSTRAINT devices_pkey PRIMARY KEY (id);
 
-ALTER TABLE ONLY public.events
-    ADD CONSTRAINT events_number_unique UNIQUE (request_id, number);
+ALTER TABLE ONLY public.event_checkpoints
+    ADD CONSTRAINT event_checkpoints_pkey PRIMARY KEY (account_id, request_id, kind);
+
+ALTER TABLE ONLY public.event_heads
+    ADD CONSTRAINT event_heads_pkey PRIMARY KEY (account_id, request_id);
 
 ALTER TABLE ONLY public.events
-    ADD CONSTRAINT events_pkey PRIMARY KEY (id);
+    ADD CONSTRAINT events_pkey PRIMARY KEY (id, at);
+
+ALTER TABLE ONLY public.events_default
+    ADD CONSTRAINT events_default_pkey PRIMARY KEY (id, at);
+
+ALTER TABLE ONLY public.events_default
+    ADD CONSTRAINT events_number_unique UNIQUE (request_id, number);
 
 ALTER TABLE ONLY public.heartbeats
     ADD CONSTRAINT heartbeats_pkey PRIMARY KEY (process);
@@ -1484,9 +1813,19 @@ CREATE INDEX device_connections_by_user ON public.device_connections USING btree
 
 CREATE INDEX devices_by_client_id ON public.devices USING btree (client_id);
 
-CREATE INDEX events_by_account ON public.events USING btree (account_id, at);
+CREATE INDEX event_checkpoints_by_request ON public.event_checkpoints USING btree (request_id, kind);
 
-CREATE INDEX events_by_client_id ON public.events USING btree (client_id, at);
+CREATE INDEX event_heads_by_request ON public.event_heads USING btree (request_id);
+
+CREATE UNIQUE INDEX events_account_number_unique ON public.events_default USING btree (COALESCE(account_id, (0)::bigint), number) WHERE ((request_id IS NULL) AND (number IS NOT NULL));
+
+CREATE INDEX events_by_account ON ONLY public.events USING btree (account_id, at);
+
+CREATE INDEX events_by_client_id ON ONLY public.events USING btree (client_id, at);
+
+CREATE INDEX events_default_account_id_at_idx ON public.events_default USING btree (account_id, at);
+
+CREATE INDEX events_default_client_id_at_idx ON public.events_default USING btree (client_id, at);
 
 CREATE INDEX idempotency_keys_by_account ON public.idempotency_keys USING btree (account_id);
 
@@ -1530,6 +1869,12 @@ CREATE INDEX users_bcrypt_cost ON public.users USING btree (substr(password_bcry
 
 CREATE UNIQUE INDEX users_name_unique ON public.users USING btree (lower((name COLLATE "C")));
 
+ALTER INDEX public.events_by_account ATTACH PARTITION public.events_default_account_id_at_idx;
+
+ALTER INDEX public.events_by_client_id ATTACH PARTITION public.events_default_client_id_at_idx;
+
+ALTER INDEX public.events_pkey ATTACH PARTITION public.events_default_pkey;
+
 CREATE TRIGGER accounts_change AFTER DELETE OR UPDATE OF enabled, device_connection_coupling, mandatory_provisioning ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.note_change('account', 'id');
 
 CREATE TRIGGER accounts_version BEFORE UPDATE OF enabled, device_connection_coupling, mandatory_provisioning ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.next_version();
@@ -1565,6 +1910,8 @@ CREATE TRIGGER provision_requests_account BEFORE INSERT OR UPDATE OF account_id 
 CREATE TRIGGER provision_requests_change AFTER DELETE OR UPDATE OF enabled, user_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.note_change('client', 'client_id');
 
 CREATE TRIGGER provision_requests_client_id BEFORE INSERT OR UPDATE OF client_id, account_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.keep_client_id_in_one_account();
+
+CREATE TRIGGER provision_requests_keep_event_head BEFORE DELETE ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.keep_event_head();
 
 CREATE TRIGGER provision_requests_moves BEFORE UPDATE ON public.provision_requests FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.allow_request_move();
 
@@ -1619,7 +1966,7 @@ ALTER TABLE ONLY public.device_connections
 ALTER TABLE ONLY public.devices
     ADD CONSTRAINT devices_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
 
-ALTER TABLE ONLY public.events
+ALTER TABLE public.events
     ADD CONSTRAINT events_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
 
 ALTER TABLE ONLY public.idempotency_keys
@@ -1683,7 +2030,13 @@ CREATE POLICY device_users_only ON public.users AS RESTRICTIVE FOR INSERT TO pro
 
 ALTER TABLE public.devices ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.event_checkpoints ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.event_heads ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.events_default ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY every_account ON public.accounts TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
@@ -1695,7 +2048,13 @@ CREATE POLICY every_account ON public.device_connections TO provisioning_functio
 
 CREATE POLICY every_account ON public.devices TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
+CREATE POLICY every_account ON public.event_checkpoints TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.event_heads TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
 CREATE POLICY every_account ON public.events TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.events_default TO provisioning_migrator USING (true) WITH CHECK (true);
 
 CREATE POLICY every_account ON public.idempotency_keys TO provisioning_migrator, provisioning_platform USING (true) WITH CHECK (true);
 
@@ -1732,6 +2091,10 @@ CREATE POLICY own_account ON public.broker_accounts TO provisioning_admin USING 
 CREATE POLICY own_account ON public.device_connections TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.devices TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.event_checkpoints TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.event_heads TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.events TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
@@ -1783,10 +2146,16 @@ REVOKE ALL ON FUNCTION public.allow_request_move() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.allow_run_move() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.append_account_event(p_key bytea, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_responder;
 GRANT ALL ON FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_admin;
 GRANT ALL ON FUNCTION public.append_event(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.append_first_events(p_key bytea, p_kind text, p_account_id bigint, p_actor text, p_source text, p_request_ids bigint[], p_client_ids text[], p_details jsonb[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.append_first_events(p_key bytea, p_kind text, p_account_id bigint, p_actor text, p_source text, p_request_ids bigint[], p_client_ids text[], p_details jsonb[]) TO provisioning_admin;
+GRANT ALL ON FUNCTION public.append_first_events(p_key bytea, p_kind text, p_account_id bigint, p_actor text, p_source text, p_request_ids bigint[], p_client_ids text[], p_details jsonb[]) TO provisioning_platform;
 
 REVOKE ALL ON FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.broken_event_number(p_key bytea, p_request_id bigint) TO provisioning_admin;
@@ -1810,6 +2179,9 @@ REVOKE ALL ON FUNCTION public.count_refusals(p_refusals jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.count_refusals(p_refusals jsonb) TO provisioning_hooks;
 GRANT ALL ON FUNCTION public.count_refusals(p_refusals jsonb) TO provisioning_responder;
 
+REVOKE ALL ON FUNCTION public.drop_event_partitions(p_key bytea, p_before timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.drop_event_partitions(p_key bytea, p_before timestamp with time zone) TO provisioning_platform;
+
 REVOKE ALL ON FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_responder;
 GRANT ALL ON FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_admin;
@@ -1818,6 +2190,13 @@ GRANT ALL ON FUNCTION public.effective_deadline(p_confirm_by timestamp with time
 REVOKE ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_admin;
 GRANT ALL ON FUNCTION public.event_chain_link(p_key bytea, p_previous bytea, p_request_id bigint, p_number bigint, p_at timestamp with time zone, p_kind text, p_account_id bigint, p_client_id text, p_actor text, p_source text, p_correlation_id text, p_reason text, p_detail jsonb) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.event_checkpoint_seal(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_count bigint, p_head bytea, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.event_checkpoint_seal(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_count bigint, p_head bytea, p_at timestamp with time zone) TO provisioning_platform;
+GRANT ALL ON FUNCTION public.event_checkpoint_seal(p_key bytea, p_kind text, p_account_id bigint, p_request_id bigint, p_count bigint, p_head bytea, p_at timestamp with time zone) TO provisioning_functions;
+
+REVOKE ALL ON FUNCTION public.event_checkpoints_digest(p_kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.event_checkpoints_digest(p_kind text) TO provisioning_platform;
 
 REVOKE ALL ON FUNCTION public.finish_move(p_event_key bytea, p_release_id bigint) FROM PUBLIC;
 
@@ -1849,11 +2228,17 @@ GRANT ALL ON FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p
 
 REVOKE ALL ON FUNCTION public.keep_client_id_in_one_account() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.keep_event_head() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.lock_move(p_client_id text, p_account_id bigint, p_user_id bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.lock_release(p_account_id bigint, p_client_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lock_release(p_account_id bigint, p_client_id text) TO provisioning_admin;
 GRANT ALL ON FUNCTION public.lock_release(p_account_id bigint, p_client_id text) TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.make_event_partitions() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.make_event_partitions() TO provisioning_responder;
+GRANT ALL ON FUNCTION public.make_event_partitions() TO provisioning_platform;
 
 REVOKE ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, p_username text) TO provisioning_admin;
@@ -1887,9 +2272,14 @@ REVOKE ALL ON FUNCTION public.refuse_provision_account() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.request_of_client_id(p_client_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.request_of_client_id(p_client_id text) TO provisioning_responder;
 
+REVOKE ALL ON FUNCTION public.require_event_author(p_key bytea, p_account_id bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.require_holder() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.require_provision_user() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.write_event_checkpoint(p_key bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.write_event_checkpoint(p_key bytea) TO provisioning_platform;
 
 GRANT SELECT ON TABLE public.accounts TO provisioning_functions;
 GRANT SELECT ON TABLE public.accounts TO provisioning_admin;
@@ -1959,11 +2349,23 @@ GRANT SELECT ON TABLE public.devices TO provisioning_backup;
 
 GRANT SELECT ON SEQUENCE public.devices_id_seq TO provisioning_backup;
 
+GRANT SELECT ON TABLE public.event_checkpoints TO provisioning_backup;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.event_checkpoints TO provisioning_functions;
+GRANT SELECT ON TABLE public.event_checkpoints TO provisioning_admin;
+GRANT SELECT ON TABLE public.event_checkpoints TO provisioning_platform;
+
+GRANT SELECT ON TABLE public.event_heads TO provisioning_backup;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.event_heads TO provisioning_functions;
+GRANT SELECT ON TABLE public.event_heads TO provisioning_admin;
+GRANT SELECT ON TABLE public.event_heads TO provisioning_platform;
+
+GRANT SELECT ON TABLE public.events TO provisioning_backup;
 GRANT SELECT,INSERT ON TABLE public.events TO provisioning_functions;
 GRANT SELECT ON TABLE public.events TO provisioning_admin;
 GRANT SELECT ON TABLE public.events TO provisioning_platform;
 GRANT SELECT ON TABLE public.events TO provisioning_responder;
-GRANT SELECT ON TABLE public.events TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.events_default TO provisioning_backup;
 
 GRANT SELECT ON SEQUENCE public.events_id_seq TO provisioning_backup;
 

@@ -8,6 +8,7 @@ from service import keys
 from service.cli import secret
 from service.cli.authority import ca
 from service.cli.context import Commands, json_option
+from service.cli.events import events
 from service.cli.platform import account, broker, recovery_group, service
 from service.cli.preview import preview
 from service.cli.registry import device, user
@@ -44,5 +45,5 @@ def create_key(kid: str | None, path: str | None, as_json: bool) -> None:
 
 
 request.add_command(preview)
-for command in (account, broker, user, request, device, service, recovery_group, key, ca, token):
+for command in (account, broker, user, request, device, service, recovery_group, key, ca, token, events):
     main.add_command(command)

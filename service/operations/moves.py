@@ -107,10 +107,11 @@ async def delete_request(admin: Administration, account_name: str, client_id: st
         if request.state is RequestState.RUNNING:
             raise NotPossible("state", "running", "a RUNNING request cannot be deleted; stop it first")
         left = await connection.fetch(_RUNS["generated_users"], request.id)
+        # Whoever makes a request with this credential just now holds it: look whether it is unused after waiting. And
+        # wait before the event: it takes the account's chain, which the other wants next.
+        await connection.execute(_USERS["lock"], request.user_id)
         await _append(
             connection, admin, request, "request_deleted", was=request.state, kept_users=[user["name"] for user in left]
         )
         await connection.execute(_REQUESTS["delete"], request.id)
-        # Whoever makes a request with this credential just now holds it: look whether it is unused after waiting.
-        await connection.execute(_USERS["lock"], request.user_id)
         await connection.execute(_USERS["delete_unused_provision"], request.user_id)

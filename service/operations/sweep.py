@@ -15,6 +15,7 @@ _REQUESTS = queries.load("provision_requests")
 _RUNS = queries.load("provision_runs")
 _EVENTS = queries.load("events")
 _FEED = queries.load("feed")
+_CHAINS = queries.load("event_chains")
 
 KEEP_CHANGES = datetime.timedelta(minutes=10)
 KEEP_REFUSALS = datetime.timedelta(days=30)
@@ -48,8 +49,14 @@ async def close_overdue(pool: Pool, event_key: bytes) -> list[str]:
 
 
 async def prune(pool: Pool) -> None:
-    """Forget changes that every reader saw, old refusals, and one-time passwords that nobody used."""
+    """
+    Forget changes that every reader saw, old refusals, and one-time passwords that nobody used; make the coming months'
+    partitions of events. (Without them events go to the default one: none is lost.)
+    """
     async with pool.acquire(timeout=5) as connection:
         await connection.execute(_FEED["prune_changes"], KEEP_CHANGES)
         await connection.execute(_FEED["prune_one_time_passwords"])
         await connection.execute(_EVENTS["prune_refusals"], KEEP_REFUSALS, MOST_REFUSALS)
+        made = await connection.fetchval(_CHAINS["make_partitions"])
+    if made:
+        _log.info("event_partitions_made", count=len(made))

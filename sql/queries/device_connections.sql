@@ -62,8 +62,7 @@ SELECT u.id, u.name
 FROM users u
 WHERE u.account_id = $1 AND u.kind = 'device' AND NOT EXISTS (SELECT FROM provision_runs r WHERE r.user_id = u.id)
     AND EXISTS (
-        SELECT FROM events e
-        WHERE e.account_id = $1 AND e.client_id = $2 AND e.kind = 'request_deleted' AND e.detail -> 'kept_users' ? u.name
+        SELECT FROM event_heads h WHERE h.account_id = $1 AND h.client_id = $2 AND h.kept_users ? u.name
     )
 ORDER BY u.id;
 

@@ -18,7 +18,7 @@ HAVING (q.state = 'PROVISIONED' AND (count(u.id) <> 1 OR count(u.confirmed_at) <
 SELECT u.id, u.name FROM users u
 WHERE u.kind = 'device'
     AND NOT EXISTS (SELECT FROM provision_runs r WHERE r.user_id = u.id)
-    AND NOT EXISTS (SELECT FROM events e WHERE e.kind = 'request_deleted' AND e.detail -> 'kept_users' ? u.name);
+    AND NOT EXISTS (SELECT FROM event_heads h WHERE h.kept_users ? u.name);
 
 -- name: provisioned_left_only_by_administrators
 -- I3: a request that was confirmed and is not PROVISIONED was reopened since.
@@ -67,8 +67,12 @@ SELECT 'owned by the provision account', a.id FROM accounts a
 WHERE a.kind = 'provision' AND EXISTS (SELECT FROM users u WHERE u.account_id = a.id);
 
 -- name: every_move_has_an_event
--- I9: runs, confirmations and what administrators did have events.
-SELECT r.request_id, r.number, r.state FROM provision_runs r
+-- I9: runs, confirmations and what administrators did have events (as far as they were not dropped behind a checkpoint).
+WITH whole AS (
+    SELECT q.id FROM provision_requests q
+    WHERE NOT EXISTS (SELECT FROM event_checkpoints c WHERE c.request_id = q.id AND c.kind = 'cut')
+)
+SELECT r.request_id, r.number, r.state FROM provision_runs r JOIN whole w ON w.id = r.request_id
 WHERE NOT EXISTS (
     SELECT FROM events e
     WHERE e.request_id = r.request_id AND e.kind = 'run_started' AND (e.detail ->> 'run')::integer = r.number
@@ -77,8 +81,8 @@ WHERE NOT EXISTS (
     WHERE e.request_id = r.request_id AND e.kind IN ('run_ended', 'confirmed') AND (e.detail ->> 'run')::integer = r.number
 ))
 UNION ALL
-SELECT q.id, NULL, q.state FROM provision_requests q
-WHERE NOT EXISTS (SELECT FROM events e WHERE e.request_id = q.id AND e.kind = 'request_created');
+SELECT w.id, NULL, NULL FROM whole w
+WHERE NOT EXISTS (SELECT FROM events e WHERE e.request_id = w.id AND e.kind = 'request_created');
 
 -- name: chains_are_whole
 -- I9: each request's events are chained, with head and count on the request.

@@ -33,10 +33,12 @@ FRESH = {
     "user_permissions": {"permission": "'data:manage'"},
     "api_tokens": {"token_sha256": "sha256('newer')"}, "releases": {"used_at": "now()"},
     "provision_runs": {"user_id": "(SELECT id FROM users WHERE name = 'newest')"},
+    "event_checkpoints": {"kind": "'checkpoint'"},
 }  # fmt: skip
 TABLES = (
     "users", "user_permissions", "devices", "device_connections", "releases", "provision_requests",
-    "provision_applications", "provision_runs", "run_steps", "events", "refusals", "api_tokens", "broker_accounts",
+    "provision_applications", "provision_runs", "run_steps", "events", "event_heads", "event_checkpoints",
+    "refusals", "api_tokens", "broker_accounts",
 )  # fmt: skip
 
 
@@ -86,9 +88,9 @@ async def apart(scene: Scene) -> AsyncIterator[Apart]:
         "INSERT INTO users (account_id, name, kind, secret_sha256) SELECT id, 'newest', 'person', sha256('n')"
         " FROM accounts WHERE name = 'acme'"
     )
-    for table in ("releases", "provision_applications", "run_steps", "refusals", "api_tokens", "user_permissions"):
+    for table in (*OF_GLOBEX, "event_checkpoints"):
         await database.execute(insert(table, account_id="(SELECT id FROM accounts WHERE name = 'acme')"))
-        await database.execute(insert(table, **{"account_id": GLOBEX, **OF_GLOBEX[table]}))
+        await database.execute(insert(table, **{"account_id": GLOBEX, **OF_GLOBEX.get(table, {})}))
     await database.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO provisioning_admin")
     superuser = await asyncpg.connect(database.url().reveal())
     connection = await asyncpg.connect(database.url("admin").reveal())

@@ -62,6 +62,10 @@ ARGUMENTS: Mapping[tuple[str, str], Sequence[str]] = {
     ("device", "enable"): ("gw-1",),
     ("service", "responder-password"): (),
     ("recovery", "show"): (),
+    ("events", "list"): (),
+    ("events", "verify"): (),
+    ("events", "checkpoint"): (),
+    ("events", "drop"): ("--before", "2020-01", "--yes"),
     ("recovery", "accept"): ("--yes",),
 }
 # What needs no database.

@@ -74,6 +74,7 @@ async def _fill_by_hand(scene: Scene, account: str, device: Device) -> None:
         " WHERE account_id = $1",
         account_id,
     )
+    await scene.database.fetch("SELECT write_event_checkpoint(decode(repeat('ab', 32), 'hex'))")
     await scene.database.execute(
         "INSERT INTO one_time_passwords (secret_sha256, client_id) VALUES (sha256($1::text::bytea), 'gw-1')", account
     )

@@ -59,6 +59,11 @@ DEFAULTS: dict[str, dict[str, str]] = {
         "account_id": ACME, "run_id": RUN, "position": "2", "kind": "'application'", "request_id": "'r'",
     },
     "events": {"at": "now()", "kind": "'fresh_event'", "actor": "'tester'", "source": "'cli'"},
+    "event_heads": {"account_id": "0", "request_id": "1000", "count": "1", "head": HASH},
+    "event_checkpoints": {
+        "account_id": "0", "request_id": "0", "kind": "'cut'", "count": "1", "head": HASH, "at": "'epoch'",
+        "seal": HASH,
+    },
     "refusals": {
         "broker": "'b'", "username": "'u'", "client_id": "'c'", "reason": "'r'", "minute": "'epoch'", "count": "1",
         "last_at": "'epoch'",
@@ -316,6 +321,19 @@ CASES: dict[str, list[str]] = {
     ],
     "events_number_unique": [insert("events", request_id=RUNNING, number="1", chain=HASH)],
     "events_account_id_fkey": [insert("events", account_id=NOBODY)],
+    "events_account_number_unique": [insert("events", number="1", chain=HASH)],
+    "event_heads_pkey": [insert("event_heads") + "; " + insert("event_heads")],
+    "event_heads_chained": [
+        *each("event_heads", "count", "-1", "0"),
+        *each("event_heads", "head", "NULL", SHORT),
+    ],
+    "event_checkpoints_pkey": [insert("event_checkpoints") + "; " + insert("event_checkpoints")],
+    "event_checkpoints_kind_known": each("event_checkpoints", "kind", "'start'"),
+    "event_checkpoints_sealed": [
+        *each("event_checkpoints", "count", "0", "-1"),
+        *each("event_checkpoints", "head", SHORT),
+        *each("event_checkpoints", "seal", SHORT),
+    ],
     "refusals_pkey": [insert("refusals") + "; " + insert("refusals")],
     "refusals_bounded": [
         *each("refusals", "username", "repeat('a', 257)"),
