@@ -102,6 +102,7 @@ def import_requests(file: str, account: str | None, as_json: bool, **options: An
         header = {"account": name, "source_sha256": digest, "username": options["username"]}
         tasks = _Tasks(shown=not as_json and output.is_terminal(sys.stderr))
         ended = run(lambda admin: _run(admin, name, reader, told, header, tasks, options), as_json=as_json)
+        _warn_of_readers(Path(file), reader)
     _say(ended, told, options, as_json=as_json)
 
 
@@ -128,13 +129,14 @@ def _reader(source: BinaryIO, path: Path, options: dict[str, Any]) -> Reader:
         defaults["provision_password"] = os.environ["PROVISION_PASSWORD"]
     told = tell_format(path, options["format_"])
     reader = Reader(file=source, format=told, folder=path.parent, defaults=defaults)
-    if "provision_password" in reader.columns() or told == "ndjson":
-        _warn_of_readers(path, found.st_mode)
+    reader.columns()
     return reader
 
 
-def _warn_of_readers(path: Path, mode: int) -> None:
-    if mode & 0o077:
+def _warn_of_readers(path: Path, reader: Reader) -> None:
+    """A CSV file without the column holds no password; what NDJSON holds is not known before."""
+    mode = os.fstat(reader.file.fileno()).st_mode
+    if mode & 0o077 and "provision_password" in (reader.columns() or ("provision_password",)):
         output.notice(f"{path} may hold passwords, and others than its owner may read it: chmod 600")
 
 

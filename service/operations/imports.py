@@ -112,7 +112,6 @@ async def check_rows(
     """
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
-        await connection.execute(_SQL["plan_for_many"])
         users = await _find_users(connection, account, rows)
         around = await _look(connection, account, rows, users)
     around = dataclasses.replace(around, verified=await _verify(rows, users, hashes or Hashes()))
@@ -146,7 +145,6 @@ async def _try_to_write(
     admin: Administration, account: Account, rows: Sequence[Row], hashes: Hashes, *, update: bool
 ) -> list[Outcome]:
     async with admin.account_transaction(account.id) as connection:
-        await connection.execute(_SQL["plan_for_many"])
         users = await _find_users(connection, account, rows)
     verified = await _verify(rows, users, hashes)
     # Hashing takes long, so it is done before anything is locked.
@@ -160,9 +158,8 @@ async def _try_to_write(
         admin.bcrypt_cost,
     )
     async with admin.account_transaction(account.id) as connection:
-        await connection.execute(_SQL["plan_for_many"])
-        await connection.fetch(_SQL["lock_existing"], [row.new.client_id for row in rows if _is_id(row)], account.id)
-        around = dataclasses.replace(await _look(connection, account, rows, users), verified=verified)
+        looked = await _look(connection, account, rows, users, lock=True)
+        around = dataclasses.replace(looked, verified=verified)
         judged = [_with_its_key(_judge(row, around, admin, update=update)) for row in rows]
         for each in judged:
             if each.stored is not None and each.outcome.outcome == CHANGED:
@@ -200,23 +197,29 @@ async def _verify(rows: Sequence[Row], users: Users, hashes: Hashes) -> dict[tup
     return await hashes.verify(wanted)
 
 
-async def _look(connection: Connection, account: Account, rows: Sequence[Row], users: Users) -> _Around:
+async def _look(
+    connection: Connection, account: Account, rows: Sequence[Row], users: Users, *, lock: bool = False
+) -> _Around:
     """In few queries, however many rows there are."""
     client_ids = sorted({row.new.client_id for row in rows if _is_id(row)})
-    found = await connection.fetch(_SQL["existing"], client_ids, account.id)
+    taken = {row["client_id"] for row in await connection.fetch(_SQL["client_ids_taken"], account.id, client_ids)}
+    # Asked only of those that somebody has, so that a first import does not look for what is not there: its connection
+    # plans that while the table is empty, and would go by the account alone, through all that it wrote before.
+    known = sorted(taken)
+    if known and lock:
+        await connection.fetch(_SQL["lock_existing"], known, account.id)
+    found = await connection.fetch(_SQL["existing"], known, account.id) if known else []
     stored = {row["client_id"]: ProvisionRequest.from_row(row) for row in found}
     applications: dict[int, list[dict[str, Any]]] = {}
     for row in await connection.fetch(_SQL["applications"], [each.id for each in stored.values()]):
         values = dict(row)
         applications.setdefault(values.pop("request_id"), []).append(values)
-    others = [client_id for client_id in client_ids if client_id not in stored]
-    taken = await connection.fetch(_SQL["client_ids_taken"], account.id, others)
     usernames = await connection.fetch(_SQL["usernames_taken"], account.id, sorted(_usernames(rows)))
     return _Around(
         surroundings=await look_around(connection, account, "", ""),
         stored=stored,
         applications=applications,
-        client_ids_taken=frozenset(row["client_id"] for row in taken),
+        client_ids_taken=frozenset(taken - stored.keys()),
         usernames_taken=frozenset(row["name"] for row in usernames),
         users=users,
     )
@@ -251,7 +254,8 @@ def _judge_new(
             of_this_account=user is not None and user["name"] == row.new.provision_username,
             kind=user["kind"] if user is not None else "",
             password_matches=password_matches,
-            requests=user["requests"] if user is not None else 0,
+            # How many others there are is for notices, which many rows at once do not get.
+            requests=int(user is not None and user["is_used"]),
             requests_without_key=0,
         )
     surroundings = dataclasses.replace(

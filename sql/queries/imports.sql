@@ -1,12 +1,7 @@
 -- Many requests at once: what rows are judged by, and one statement for all that a batch creates.
 
--- name: plan_for_many
--- Plans are kept by the connection, triggers' too, and the tables grow a thousandfold under them: one that reads a whole
--- table because it was nearly empty when the import began would read it for every row.
-SELECT set_config('enable_seqscan', 'off', true);
-
 -- name: existing
--- The account's requests with these client ids, as `lock_own` of one, with what rows are compared with.
+-- The account's requests with these client ids, each as `lock_own` has it.
 SELECT q.id, q.account_id, a.name AS account, a.enabled AS account_enabled, q.client_id, q.user_id,
     q.activation_key_sha256, q.provision_endpoint, q.broker_id, q.activates_on, q.expires_on, q.reserve_user,
     q.device_connection_coupling, q.additional_device_configuration, q.maximum_attempts, q.attempts, q.enabled, q.state,
@@ -36,9 +31,9 @@ SELECT n.client_id FROM unnest($2::text[]) AS n (client_id), names_taken($1, n.c
 SELECT n.name FROM unnest($2::text[]) AS n (name), names_taken($1, '', n.name) t WHERE t.username_taken;
 
 -- name: users
--- The users of an account with these names in whatever letters, and how many requests each has.
+-- The users of an account with these names in whatever letters, and whether requests have them.
 SELECT u.id, u.name, u.kind, u.password_bcrypt, u.version,
-    (SELECT count(*) FROM provision_requests q WHERE q.account_id = u.account_id AND q.user_id = u.id) AS requests
+    EXISTS (SELECT FROM provision_requests q WHERE q.account_id = u.account_id AND q.user_id = u.id) AS is_used
 FROM users u WHERE lower(u.name COLLATE "C") = ANY ($1::text[]) AND u.account_id = $2;
 
 -- name: hold_users

@@ -287,6 +287,17 @@ async def test_a_running_request_is_not_changed(scene: Scene, write: Write, resu
     assert problems(done) == {(2, "state", "running")}
 
 
+async def test_a_file_of_passwords_that_others_may_read_is_told(command: Program, write: Write) -> None:
+    file = write(*rows(1))
+    assert "chmod" not in (await command("request", "import", file, "--dry-run")).err
+    os.chmod(file, 0o644)
+    assert "chmod 600" in (await command("request", "import", file, "--dry-run")).err
+    without = write("client_id", "gw-1", name="without.csv")
+    os.chmod(without, 0o644)
+    done = await command("request", "import", without, "--dry-run", "--username", "abc", PROVISION_PASSWORD=PASSWORD)
+    assert done.err == ""
+
+
 async def test_defaults_for_all_rows(command: Program, database: Database, write: Write, result: str) -> None:
     file = write("client_id", "gw-1", "gw-2")
     password = write(PASSWORD, name="password")
