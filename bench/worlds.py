@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,8 +14,8 @@ from tests.support.world import World
 
 
 @asynccontextmanager
-async def bench_world(*, bcrypt_cost: int = 10) -> AsyncIterator[World]:
-    """Everything runs; a Postgres of its own, so that it may be stopped."""
+async def bench_database(*, bcrypt_cost: int = 10) -> AsyncIterator[tuple[Database, Administration]]:
+    """A migrated database in a Postgres of its own, so that it may be stopped; and the administrators' side of it."""
     with postgres.private_cluster() as cluster:
         passwords = dict.fromkeys(ROLES, "p" * 20)
         create_roles(cluster.url("postgres"), passwords)
@@ -25,19 +24,30 @@ async def bench_world(*, bcrypt_cost: int = 10) -> AsyncIterator[World]:
         pools = [
             await open_pool(database.url(role), name="bench", size=2, timeout=10) for role in ("admin", "platform")
         ]
-        admin = Administration(
-            admin_pool=pools[0],
-            platform_pool=pools[1],
-            author=author(database),
-            sealing_keys=database.sealing_keys,
-            bcrypt_cost=bcrypt_cost,
-        )
-        world = World(database=database, admin=dataclasses.replace(admin))
+        try:
+            yield (
+                database,
+                Administration(
+                    admin_pool=pools[0],
+                    platform_pool=pools[1],
+                    author=author(database),
+                    sealing_keys=database.sealing_keys,
+                    bcrypt_cost=bcrypt_cost,
+                ),
+            )
+        finally:
+            for pool in pools:
+                pool.terminate()
+
+
+@asynccontextmanager
+async def bench_world(*, bcrypt_cost: int = 10) -> AsyncIterator[World]:
+    """Everything runs."""
+    async with bench_database(bcrypt_cost=bcrypt_cost) as (database, admin):
+        world = World(database=database, admin=admin)
         try:
             await world.prepare()
             world.start()
             yield world
         finally:
             world.close()
-            for pool in pools:
-                pool.terminate()

@@ -73,7 +73,7 @@ def new_secret() -> str:
 
 def new_activation_key() -> str:
     """32 base32 characters (160 random bits), as long as the original product's."""
-    return "".join(secrets.choice(_BASE32) for _ in range(32))
+    return base64.b32encode(secrets.token_bytes(20)).decode().lower()
 
 
 def new_device_username() -> str:

@@ -9,6 +9,7 @@ from service.cli import secret
 from service.cli.authority import ca
 from service.cli.context import Commands, json_option
 from service.cli.events import events
+from service.cli.imports import import_requests, print_labels
 from service.cli.platform import account, broker, recovery_group, service
 from service.cli.preview import preview
 from service.cli.registry import device, user
@@ -44,6 +45,7 @@ def create_key(kid: str | None, path: str | None, as_json: bool) -> None:
         place.hand_over("made a key", {"kid": kid}, secret=text, field="key", what="the key")
 
 
-request.add_command(preview)
+for command in (preview, import_requests, print_labels):
+    request.add_command(command)
 for command in (account, broker, user, request, device, service, recovery_group, key, ca, token, events):
     main.add_command(command)

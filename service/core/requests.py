@@ -7,6 +7,7 @@ Design D4, D11, D12.
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -166,8 +167,7 @@ def _decide_activation_key(new: NewRequest, around: Surroundings) -> tuple[bool,
     """
     shared = around.namesake is not None and around.namesake.requests > 0
     notices = []
-    by_default = shared and not new.start_on_birth
-    key = by_default if new.generate_activation_key is None else new.generate_activation_key
+    key = gets_activation_key(new, shared=shared)
     if shared and key and new.generate_activation_key is None:
         notices.append("generate_activation_key: set, because the provision username is shared by several requests")
     if shared and new.start_on_birth:
@@ -181,6 +181,11 @@ def _decide_activation_key(new: NewRequest, around: Surroundings) -> tuple[bool,
             f"{around.namesake.requests_without_key} earlier request(s) with this username have no activation key"
         )
     return key, notices
+
+
+def gets_activation_key(new: NewRequest, *, shared: bool) -> bool:
+    """Whether a request gets a key: as it says, else where its credential is shared and its device can show one."""
+    return shared and not new.start_on_birth if new.generate_activation_key is None else new.generate_activation_key
 
 
 def choose_endpoint(wanted: str | None, offered: Mapping[str, int]) -> tuple[str | None, list[Problem]]:
@@ -258,23 +263,38 @@ def check_content(
         "account": account,
         "client_id": client_id.encode("utf-8", "replace").decode("utf-8"),
     }
-    own = device_config.without_overridden(configuration)
-    rendered = device_config.render_json(own)
-    size = max(
-        answers.longest_accepted(
-            **place,
-            configuration=rendered,
-            applications=applications,
-            ca=certificates.ca_for(endpoint, ca) if endpoint else None,
-        ),
-        kura_size.longest_configuration(**place, configuration=own),
-    )
+    trusted = certificates.ca_for(endpoint, ca) if endpoint else None
+    if not configuration and not applications and names.is_client_id(client_id, names.LONGEST_CLIENT_ID):
+        size = _bare_size(endpoint, account, len(client_id), trusted)
+    else:
+        size = _answer_size(place, configuration, applications, trusted)
     if size > limits.answer_bytes:
         yield Problem(
             field=device_config.FIELD,
             rule="answer_too_large",
             text=f"the answer to the device would have {size} bytes, at most {limits.answer_bytes} are allowed",
         )
+
+
+def _answer_size(
+    place: Mapping[str, str],
+    configuration: device_config.Configuration,
+    applications: Sequence[Mapping[str, Any]],
+    ca: str | None,
+) -> int:
+    """Bytes of the longest answer, on whichever wire it is longer."""
+    own = device_config.without_overridden(configuration)
+    rendered = device_config.render_json(own)
+    return max(
+        answers.longest_accepted(**place, configuration=rendered, applications=applications, ca=ca),
+        kura_size.longest_configuration(**place, configuration=own),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _bare_size(endpoint: str, account: str, length: int, ca: str | None) -> int:
+    """Of a request without content: no character of a client id is escaped, so that its length says all."""
+    return _answer_size({"endpoint": endpoint, "account": account, "client_id": "x" * length}, {}, (), ca)
 
 
 UNSET: Any = object()

@@ -77,7 +77,7 @@ async def _create(
     try:
         async with admin.account_transaction(account.id) as connection:
             await admin.begin_once(connection)
-            around = await _look_around(connection, account, new.client_id, new.provision_username)
+            around = await look_around(connection, account, new.client_id, new.provision_username)
             if namesake is not None:
                 around = dataclasses.replace(around, namesake=_as_namesake(namesake, new, password_matches))
             accepted, problems = requests.check_new(new, around, admin.limits)
@@ -93,7 +93,7 @@ async def _create(
         raise _TryAgain from error  # the user's last request went just now, and the user with it
 
 
-async def _look_around(
+async def look_around(
     connection: Connection, account: Account, client_id: str, username: str, *, own: bool = False
 ) -> Surroundings:
     """What a new request must fit; with `own` its client id is its own."""
@@ -223,27 +223,44 @@ async def change_request(admin: Administration, account_name: str, client_id: st
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:
         stored = await lock_request(connection, admin, account, client_id)
-        around = await _look_around(connection, account, client_id, "", own=True)
+        around = await look_around(connection, account, client_id, "", own=True)
         raise_problems(requests.check_change(await _judged(connection, stored), changes, around, admin.limits))
         activation_key = keys.new_activation_key() if changes.new_activation_key else None
-        changed = {f.name for f in dataclasses.fields(changes) if getattr(changes, f.name) is not f.default}
-        await _update(connection, admin, stored, changes, around, activation_key)
-        if changes.applications is not UNSET:
-            await _put_applications(connection, account.id, stored.id, changes.applications)
-        await events.append(
-            connection,
-            admin.author,
-            "request_changed",
-            account_id=account.id,
-            request_id=stored.id,
-            client_id=client_id,
-            changed=sorted(changed),
-        )
+        await apply_change(connection, admin, stored, changes, around, activation_key)
     return Created(client_id=client_id, activation_key=activation_key, notices=())
+
+
+async def apply_change(
+    connection: Connection,
+    admin: Administration,
+    stored: ProvisionRequest,
+    changes: Changes,
+    around: Surroundings,
+    activation_key: str | None,
+) -> None:
+    """Write a change that `check_change` has nothing against to a locked request, with its event."""
+    changed = {f.name for f in dataclasses.fields(changes) if getattr(changes, f.name) is not f.default}
+    await _update(connection, admin, stored, changes, around, activation_key)
+    if changes.applications is not UNSET:
+        await _put_applications(connection, stored.account_id, stored.id, changes.applications)
+    await events.append(
+        connection,
+        admin.author,
+        "request_changed",
+        account_id=stored.account_id,
+        request_id=stored.id,
+        client_id=stored.client_id,
+        changed=sorted(changed),
+    )
 
 
 async def _judged(connection: Connection, stored: ProvisionRequest) -> StoredRequest:
     applications = await connection.fetch(_REQUESTS["applications"], stored.id)
+    return as_judged(stored, [dict(row) for row in applications])
+
+
+def as_judged(stored: ProvisionRequest, applications: Sequence[Mapping[str, Any]]) -> StoredRequest:
+    """A stored request as changes are judged against it."""
     return StoredRequest(
         client_id=stored.client_id,
         state=stored.state,
@@ -258,7 +275,7 @@ async def _judged(connection: Connection, stored: ProvisionRequest) -> StoredReq
         additional_device_configuration=stand_in_for_passwords(
             device_config.from_document(stored.additional_device_configuration)
         ),
-        applications=[dict(row) for row in applications],
+        applications=applications,
     )
 
 

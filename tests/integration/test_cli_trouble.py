@@ -21,6 +21,7 @@ from tests.support.desk import ask
 from tests.support.scene import PROVISION, Scene
 
 # Arguments for every command that asks the database.
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 ARGUMENTS: Mapping[tuple[str, str], Sequence[str]] = {
     ("account", "create"): ("acme",),
     ("account", "list"): (),
@@ -47,6 +48,7 @@ ARGUMENTS: Mapping[tuple[str, str], Sequence[str]] = {
     ("request", "change"): ("gw-1", "--reserve-user"),
     ("request", "list"): (),
     ("request", "preview"): ("gw-1", "--diff", "gw-1"),
+    ("request", "import"): (str(VECTORS / "import.csv"), "--dry-run"),
     ("request", "show"): ("gw-1",),
     ("request", "enable"): ("gw-1",),
     ("request", "disable"): ("gw-1",),
@@ -72,7 +74,7 @@ ARGUMENTS: Mapping[tuple[str, str], Sequence[str]] = {
     ("recovery", "accept"): ("--yes",),
 }
 # What needs no database.
-FILES_ONLY = {("ca", "create"), ("ca", "issue")}
+FILES_ONLY = {("ca", "create"), ("ca", "issue"), ("request", "labels")}
 EVERY = [[*words, *arguments] for words, arguments in ARGUMENTS.items()]
 URLS = ("PROVISION_ADMIN_DATABASE_URL", "PROVISION_PLATFORM_DATABASE_URL")
 HOSTILE = "\x1b[31mred\x1b[2J\x9b2J[bold]x[/] [/nothing] \\[red] :cat: \u202e\n\rforged"
