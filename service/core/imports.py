@@ -140,38 +140,3 @@ def comparable(configuration: Configuration) -> Configuration:
     kept = device_config.without_overridden(configuration)
     stored = device_config.from_document(json.loads(json.dumps(device_config.to_document(kept))))
     return device_config.map_passwords(stored, stand_in)
-
-
-@dataclass(kw_only=True)
-class Seen:
-    """What the rows of one file said so far, so that a row that contradicts an earlier one is told."""
-
-    # {client id: line}
-    client_ids: dict[str, int] = field(default_factory=dict)
-    # {username in lower case: [username, password, line, rows]}
-    usernames: dict[str, list[Any]] = field(default_factory=dict, repr=False)
-
-    def note(self, row: Row) -> Iterator[Problem]:
-        """Every contradiction to an earlier row of the file."""
-        new = row.new
-        first = self.client_ids.setdefault(new.client_id, row.line)
-        if first != row.line:
-            yield Problem(field="client_id", rule="duplicate", text=f"is in line {first} already")
-        entry = self.usernames.setdefault(
-            new.provision_username.lower(), [new.provision_username, new.provision_password, row.line, 0]
-        )
-        entry[3] += 1
-        name, password, line, _ = entry
-        if name != new.provision_username:
-            yield Problem(
-                field="provision_username", rule="other_case", text=f"is written in other letters in line {line}"
-            )
-        elif password != new.provision_password:
-            yield Problem(
-                field="provision_password", rule="differs", text=f"is another one for this username in line {line}"
-            )
-
-    def is_shared(self, username: str) -> bool:
-        """Whether several rows have a username."""
-        entry = self.usernames.get(username.lower())
-        return entry is not None and entry[3] > 1

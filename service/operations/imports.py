@@ -108,7 +108,7 @@ async def check_rows(
     """
     What would become of each row, in their order, with every problem; nothing is changed.
 
-    That rows of one import do not contradict each other is for its caller to see (`imports.Seen`).
+    That rows of one import do not contradict each other is for its caller to see (`bulk_import.Seen`).
     """
     account = await admin.account(account_name)
     async with admin.account_transaction(account.id) as connection:

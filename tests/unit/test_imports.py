@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from service import labels
+from service.bulk_import import Seen
 from service.core import imports, requests
 from service.core.device_config import Value
-from service.core.imports import CHANGED, REFUSED, UNCHANGED, Existing, Row, Seen
+from service.core.imports import CHANGED, REFUSED, UNCHANGED, Existing, Row
 from service.core.requests import Limits, NewRequest, StoredRequest, Surroundings, check_new
 from service.core.states import RequestState
 from service.import_results import Label
