@@ -10,7 +10,6 @@ from typing import Any
 from service.core import timeline
 from service.core.explanations import KINDS, REASONS, sentence
 from service.core.timeline import Row, Source
-
 from tests.unit.test_docs import ROOT, doc, reasons_in_code
 
 START = datetime.datetime(2030, 1, 31, 8, tzinfo=datetime.UTC)
@@ -112,7 +111,9 @@ def kinds_in_code() -> set[str]:
                 texts.add(node.value)
     said = r"(ask|request|run|step|device|connection|release|message|status|reply|credential)_"
     done = r"(\w+_)?(created|changed|enabled|disabled|stopped|reopened|deleted|started|moved|ended|sent|answered|failed"
-    done += r"|out|refused|repeated|contested|unreadable|ignored|connected|disconnected|missing|released|cancelled|used)"
+    done += (
+        r"|out|refused|repeated|contested|unreadable|ignored|connected|disconnected|missing|released|cancelled|used)"
+    )
     return {text for text in texts if re.fullmatch(said + done, text)} - set(REASONS)
 
 
