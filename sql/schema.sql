@@ -324,7 +324,8 @@ DECLARE
 BEGIN
     WITH told AS (
         SELECT r.broker, r.username, r.client_id, r.reason, r.count, r.topic, r.access,
-            coalesce(u.account_id, r.account_id) AS account_id,
+            -- A name that nobody has is told to the account whose client id it came with.
+            coalesce(u.account_id, r.account_id, CASE WHEN u.id IS NULL THEN client_id_holder(r.client_id) END) AS account_id,
             CASE WHEN EXISTS (SELECT FROM provision_requests q WHERE q.client_id = r.client_id)
                     OR EXISTS (SELECT FROM devices d WHERE d.client_id = r.client_id) THEN 'client ' || r.client_id
                 WHEN u.id IS NOT NULL THEN 'user ' || u.name

@@ -136,6 +136,6 @@ REASONS: dict[str, str] = {
 
 
 def sentence(kind: str, reason: str | None) -> str:
-    """Of a kind, and the reason behind it; a kind or reason without one (of later versions) is shown by its name."""
+    """Of a kind, and the reason behind it; a kind without one (of a later version) is shown by its name."""
     text = KINDS.get(kind, kind.replace("_", " "))
-    return text if reason is None else f"{text}: {REASONS.get(reason, reason.replace('_', ' '))}"
+    return f"{text}: {REASONS[reason]}" if reason in REASONS else text

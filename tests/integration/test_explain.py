@@ -67,6 +67,15 @@ async def test_a_devices_whole_story(scene: Scene) -> None:
     assert await explain.explain_correlation_id(scene.admin, "no such id") == []
 
 
+async def test_a_username_that_nobody_has_is_told_to_whom_the_client_id_belongs(two: Scene) -> None:
+    await two.request()
+    assert not await two.gate.connect(PROVISION, "mistyped", "Some-Password", "gw-1")
+    await flush(two)
+    for account, seen in (("acme", ["unknown_user"]), ("globex", [])):
+        rows = await explain.explain(two.admin, "gw-1", account)
+        assert [row["reason"] for row in rows if row["reason"]] == seen
+
+
 async def test_our_own_services_logins_are_not_counted(scene: Scene) -> None:
     await scene.gate.connect(PROVISION, "~responder", "x", "~responder")
     assert scene.gate.admission.logins.take() == []

@@ -140,4 +140,4 @@ def test_every_reason_has_a_sentence() -> None:
 
 
 def test_a_word_of_a_later_version_is_shown_as_it_is() -> None:
-    assert sentence("later_kind", "later_reason") == "later kind: later reason"
+    assert sentence("later_kind", "later_reason") == "later kind"
