@@ -5,7 +5,7 @@ What a hooks process remembers between questions: grants of admitted clients, bo
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,8 +144,18 @@ class Grants:
 
 NAME_LENGTH = 256
 TOPIC_LENGTH = 512
-# More different refusals than this between two flushes are counted under one name.
+# More different ones than this between two flushes are counted under `*`: nobody's names leave the rest of it to those
+# that a look-up found, and of these a username leaves the rest of it to the others.
 MOST_REFUSALS = 500
+MOST_OF_NOBODY = 250
+MOST_OF_USERNAME = 100
+# Reasons that come before anybody knows whether the username is somebody's: whoever knocks chooses it.
+OF_NOBODY = frozenset(
+    {
+        "unknown_user", "no_username", "no_password", "malformed_username", "malformed_client_id", "malformed_password",
+        "session_not_clean", "over_budget", "database_unavailable",
+    }
+)  # fmt: skip
 
 
 def printable(text: str, longest: int) -> str:
@@ -158,16 +168,18 @@ def printable(text: str, longest: int) -> str:
 
 @dataclass
 class Refusals:
-    """Refusals since the last flush, counted by who, what and why."""
+    """Refusals (or allowed logins, all for the same reason) since the last flush, counted by who, what and why."""
 
     _counts: dict[tuple[str, str, str, str], dict[str, Any]] = field(default_factory=dict)
+    # How many different ones each share has: nobody's is one, each (broker, username) is one.
+    _shares: Counter[tuple[str, str] | None] = field(default_factory=Counter)
 
     def count(self, client: Client, reason: str, topic: str | None = None, access: str | None = None) -> None:
         """One more."""
         broker, username, client_id = client
         key = (broker, printable(username, NAME_LENGTH), printable(client_id, NAME_LENGTH), reason)
-        if key not in self._counts and len(self._counts) >= MOST_REFUSALS:
-            key = (broker, "*", "*", reason)
+        if key not in self._counts:
+            key = self._new(key)
         row = self._counts.setdefault(
             key, {"broker": key[0], "username": key[1], "client_id": key[2], "reason": key[3], "count": 0}
         )
@@ -175,9 +187,21 @@ class Refusals:
         if topic is not None:
             row["topic"], row["access"] = printable(topic, TOPIC_LENGTH), access
 
+    def _new(self, key: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
+        """Where one that was not there yet is counted: by itself while there is room, else with others."""
+        broker, username, _, reason = key
+        share = None if reason in OF_NOBODY else (broker, username)
+        if len(self._counts) >= MOST_REFUSALS or (share is None and self._shares[share] >= MOST_OF_NOBODY):
+            return broker, "*", "*", reason
+        if share is not None and self._shares[share] >= MOST_OF_USERNAME:
+            return broker, username, "*", reason
+        self._shares[share] += 1
+        return key
+
     def take(self) -> list[dict[str, Any]]:
         """All of them, and begin anew."""
         taken, self._counts = list(self._counts.values()), {}
+        self._shares.clear()
         return taken
 
     def give_back(self, taken: list[dict[str, Any]]) -> None:

@@ -296,19 +296,73 @@ $$;
 
 ALTER FUNCTION public.cluster_name() OWNER TO provisioning_functions;
 
-CREATE FUNCTION public.count_refusals(p_refusals jsonb) RETURNS void
+CREATE FUNCTION public.count_logins(p_logins jsonb) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
-    INSERT INTO refusals (broker, username, client_id, reason, minute, account_id, count, last_at, last_topic, last_access)
-    SELECT r.broker, r.username, r.client_id, r.reason, date_trunc('minute', clock_timestamp(), 'UTC'), u.account_id, r.count,
-        clock_timestamp(), r.topic, r.access
-    FROM jsonb_to_recordset(p_refusals)
-        AS r (broker text, username text, client_id text, reason text, count bigint, topic text, access text)
-    LEFT JOIN users u ON lower(u.name COLLATE "C") = lower(r.username COLLATE "C")
+    INSERT INTO logins (broker, username, client_id, hour, account_id, count, first_at, last_at)
+    SELECT l.broker, l.username, l.client_id, date_trunc('hour', clock_timestamp(), 'UTC'), u.account_id, l.count,
+        clock_timestamp(), clock_timestamp()
+    FROM jsonb_to_recordset(p_logins) AS l (broker text, username text, client_id text, count bigint)
+    LEFT JOIN users u ON lower(u.name COLLATE "C") = lower(l.username COLLATE "C")
+    ORDER BY l.broker, l.username, l.client_id
+    ON CONFLICT (broker, username, client_id, hour) DO UPDATE
+    SET count = logins.count + excluded.count, last_at = excluded.last_at
+$$;
+
+ALTER FUNCTION public.count_logins(p_logins jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.count_refusals(p_refusals jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_minute CONSTANT timestamptz := date_trunc('minute', v_now, 'UTC');
+    most_of_client CONSTANT integer := 20;
+    most_of_others CONSTANT integer := 100;
+BEGIN
+    WITH told AS (
+        SELECT r.broker, r.username, r.client_id, r.reason, r.count, r.topic, r.access,
+            -- A name that nobody has is told to the account whose client id it came with.
+            coalesce(u.account_id, r.account_id, CASE WHEN u.id IS NULL THEN client_id_holder(r.client_id) END) AS account_id,
+            CASE WHEN EXISTS (SELECT FROM provision_requests q WHERE q.client_id = r.client_id)
+                    OR EXISTS (SELECT FROM devices d WHERE d.client_id = r.client_id) THEN 'client ' || r.client_id
+                WHEN u.id IS NOT NULL THEN 'user ' || u.name
+                ELSE 'nobody' END AS share,
+            EXISTS (
+                SELECT FROM refusals k WHERE k.broker = r.broker AND k.username = r.username
+                    AND k.client_id = r.client_id AND k.reason = r.reason AND k.minute = v_minute
+            ) AS kept
+        FROM jsonb_to_recordset(p_refusals) AS r (
+            broker text, username text, client_id text, reason text, count bigint, topic text, access text, account_id bigint
+        )
+        LEFT JOIN users u ON lower(u.name COLLATE "C") = lower(r.username COLLATE "C")
+    ), used AS (
+        SELECT broker, share, count(*) AS rows FROM refusals WHERE minute = v_minute AND client_id <> '*' GROUP BY 1, 2
+    ), placed AS (
+        SELECT t.*, t.client_id = '*' OR NOT t.kept AND coalesce(u.rows, 0)
+                + row_number() OVER (PARTITION BY t.broker, t.share, t.kept ORDER BY t.username, t.client_id, t.reason)
+                > CASE WHEN t.share LIKE 'client %' THEN most_of_client ELSE most_of_others END AS over
+        FROM told t LEFT JOIN used u ON u.broker = t.broker AND u.share = t.share
+    ), folded AS (
+        SELECT p.broker, p.reason, p.count, p.topic, p.access, p.account_id, p.share,
+            CASE WHEN p.over AND p.share NOT LIKE 'user %' THEN '*' ELSE p.username END AS username,
+            CASE WHEN p.over AND p.share NOT LIKE 'client %' THEN '*' ELSE p.client_id END AS client_id,
+            CASE WHEN p.over THEN date_trunc('hour', v_now, 'UTC') ELSE v_minute END AS minute
+        FROM placed p
+    )
+    INSERT INTO refusals (
+        broker, username, client_id, reason, minute, account_id, count, first_at, last_at, last_topic, last_access, share
+    )
+    SELECT broker, username, client_id, reason, minute, CASE WHEN username <> '*' THEN min(account_id) END, sum(count),
+        v_now, v_now, max(topic), max(access), min(share)
+    FROM folded GROUP BY broker, username, client_id, reason, minute
+    ORDER BY broker, username, client_id, reason, minute
     ON CONFLICT (broker, username, client_id, reason, minute) DO UPDATE
     SET count = refusals.count + excluded.count, last_at = excluded.last_at,
-        last_topic = excluded.last_topic, last_access = excluded.last_access
+        last_topic = excluded.last_topic, last_access = excluded.last_access;
+END
 $$;
 
 ALTER FUNCTION public.count_refusals(p_refusals jsonb) OWNER TO provisioning_functions;
@@ -1032,6 +1086,54 @@ $$;
 
 ALTER FUNCTION public.permission_changes_user() OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.prune_refusals(p_keep interval, p_most bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_gone bigint := 0;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('prune refusals', 0)) THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM refusals WHERE minute < clock_timestamp() - p_keep;
+    IF NOT EXISTS (SELECT FROM refusals ORDER BY minute DESC OFFSET p_most LIMIT 1) THEN
+        RETURN 0;
+    END IF;
+    WITH ranked AS (
+        SELECT broker, username, client_id, reason, minute,
+            row_number() OVER (PARTITION BY broker, share ORDER BY minute DESC, last_at DESC) AS place
+        FROM refusals WHERE client_id <> '*'
+    ), beyond AS (
+        SELECT broker, username, client_id, reason, minute FROM ranked
+        ORDER BY place, minute DESC, broker, username, client_id, reason OFFSET p_most * 8 / 10
+    ), gone AS (
+        DELETE FROM refusals r USING beyond b
+        WHERE r.broker = b.broker AND r.username = b.username AND r.client_id = b.client_id AND r.reason = b.reason
+            AND r.minute = b.minute
+        RETURNING r.*
+    ), summarised AS (
+        INSERT INTO refusals (broker, username, client_id, reason, minute, account_id, count, first_at, last_at, share)
+        SELECT broker, CASE WHEN share LIKE 'user %' THEN username ELSE '*' END, '*', reason,
+            date_trunc('hour', minute, 'UTC'), CASE WHEN share LIKE 'user %' THEN min(account_id) END, sum(count),
+            min(coalesce(first_at, minute)), max(last_at), min(share)
+        FROM gone
+        GROUP BY broker, CASE WHEN share LIKE 'user %' THEN username ELSE '*' END, share LIKE 'user %', reason,
+            date_trunc('hour', minute, 'UTC')
+        ON CONFLICT (broker, username, client_id, reason, minute) DO UPDATE
+        SET count = refusals.count + excluded.count, last_at = greatest(refusals.last_at, excluded.last_at),
+            first_at = least(refusals.first_at, excluded.first_at)
+    )
+    SELECT count(*) INTO v_gone FROM gone;
+    DELETE FROM refusals WHERE ctid IN (
+        SELECT ctid FROM refusals WHERE client_id = '*' ORDER BY minute DESC, last_at DESC OFFSET greatest(p_most / 10, 1)
+    );
+    RETURN v_gone;
+END
+$$;
+
+ALTER FUNCTION public.prune_refusals(p_keep interval, p_most bigint) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.refuse_provision_account() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1118,7 +1220,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0016_events' $$;
+    AS $$ SELECT '0017_refusals' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -1451,6 +1553,22 @@ ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys OWNER TO provisioning_migrator;
 
+CREATE TABLE public.logins (
+    broker text NOT NULL,
+    username text NOT NULL,
+    client_id text NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    account_id bigint,
+    count bigint NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    CONSTRAINT logins_bounded CHECK (((length(username) <= 256) AND (length(client_id) <= 256)))
+);
+
+ALTER TABLE ONLY public.logins FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.logins OWNER TO provisioning_migrator;
+
 CREATE TABLE public.one_time_passwords (
     secret_sha256 bytea NOT NULL,
     client_id text NOT NULL,
@@ -1585,7 +1703,10 @@ CREATE TABLE public.refusals (
     last_at timestamp with time zone NOT NULL,
     last_topic text,
     last_access text,
-    CONSTRAINT refusals_bounded CHECK (((length(username) <= 256) AND (length(client_id) <= 256) AND (length(reason) <= 64) AND (length(last_topic) <= 1024) AND (length(last_access) <= 32)))
+    share text DEFAULT 'nobody'::text NOT NULL,
+    first_at timestamp with time zone,
+    CONSTRAINT refusals_bounded CHECK (((length(username) <= 256) AND (length(client_id) <= 256) AND (length(reason) <= 64) AND (length(last_topic) <= 1024) AND (length(last_access) <= 32))),
+    CONSTRAINT refusals_share_bounded CHECK ((length(share) <= 300))
 );
 
 ALTER TABLE ONLY public.refusals FORCE ROW LEVEL SECURITY;
@@ -1753,6 +1874,9 @@ ALTER TABLE ONLY public.heartbeats
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (token_id, key_sha256);
 
+ALTER TABLE ONLY public.logins
+    ADD CONSTRAINT logins_pkey PRIMARY KEY (broker, username, client_id, hour);
+
 ALTER TABLE ONLY public.one_time_passwords
     ADD CONSTRAINT one_time_passwords_pkey PRIMARY KEY (secret_sha256);
 
@@ -1834,13 +1958,23 @@ CREATE INDEX events_by_account ON ONLY public.events USING btree (account_id, at
 
 CREATE INDEX events_by_client_id ON ONLY public.events USING btree (client_id, at);
 
+CREATE INDEX events_by_correlation_id ON ONLY public.events USING btree (correlation_id) WHERE (correlation_id IS NOT NULL);
+
 CREATE INDEX events_default_account_id_at_idx ON public.events_default USING btree (account_id, at);
 
 CREATE INDEX events_default_client_id_at_idx ON public.events_default USING btree (client_id, at);
 
+CREATE INDEX events_default_correlation_id_idx ON public.events_default USING btree (correlation_id) WHERE (correlation_id IS NOT NULL);
+
 CREATE INDEX idempotency_keys_by_account ON public.idempotency_keys USING btree (account_id);
 
 CREATE INDEX idempotency_keys_by_time ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX logins_by_account ON public.logins USING btree (account_id);
+
+CREATE INDEX logins_by_client_id ON public.logins USING btree (client_id, hour);
+
+CREATE INDEX logins_by_hour ON public.logins USING btree (hour);
 
 CREATE INDEX one_time_passwords_by_expiry ON public.one_time_passwords USING btree (expires_at);
 
@@ -1883,6 +2017,8 @@ CREATE UNIQUE INDEX users_name_unique ON public.users USING btree (lower((name C
 ALTER INDEX public.events_by_account ATTACH PARTITION public.events_default_account_id_at_idx;
 
 ALTER INDEX public.events_by_client_id ATTACH PARTITION public.events_default_client_id_at_idx;
+
+ALTER INDEX public.events_by_correlation_id ATTACH PARTITION public.events_default_correlation_id_idx;
 
 ALTER INDEX public.events_pkey ATTACH PARTITION public.events_default_pkey;
 
@@ -1986,6 +2122,9 @@ ALTER TABLE ONLY public.idempotency_keys
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_token_id_fkey FOREIGN KEY (token_id) REFERENCES public.api_tokens(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.logins
+    ADD CONSTRAINT logins_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.provision_applications
     ADD CONSTRAINT provision_applications_request FOREIGN KEY (account_id, request_id) REFERENCES public.provision_requests(account_id, id) ON DELETE CASCADE;
 
@@ -2069,6 +2208,8 @@ CREATE POLICY every_account ON public.events_default TO provisioning_migrator US
 
 CREATE POLICY every_account ON public.idempotency_keys TO provisioning_migrator, provisioning_platform USING (true) WITH CHECK (true);
 
+CREATE POLICY every_account ON public.logins TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
 CREATE POLICY every_account ON public.provision_applications TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
 CREATE POLICY every_account ON public.provision_requests TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
@@ -2091,6 +2232,8 @@ CREATE POLICY generated_users_deleted_only ON public.users AS RESTRICTIVE FOR DE
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.logins ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY no_generated_users ON public.users AS RESTRICTIVE FOR INSERT TO provisioning_admin WITH CHECK ((kind = ANY (ARRAY['provision'::text, 'person'::text])));
 
 CREATE POLICY own_account ON public.accounts TO provisioning_admin USING ((id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
@@ -2110,6 +2253,8 @@ CREATE POLICY own_account ON public.event_heads TO provisioning_admin USING ((ac
 CREATE POLICY own_account ON public.events TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.idempotency_keys TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.logins TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.provision_applications TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
@@ -2185,6 +2330,9 @@ REVOKE ALL ON FUNCTION public.cluster_name() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cluster_name() TO provisioning_responder;
 GRANT ALL ON FUNCTION public.cluster_name() TO provisioning_admin;
 GRANT ALL ON FUNCTION public.cluster_name() TO provisioning_platform;
+
+REVOKE ALL ON FUNCTION public.count_logins(p_logins jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.count_logins(p_logins jsonb) TO provisioning_hooks;
 
 REVOKE ALL ON FUNCTION public.count_refusals(p_refusals jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.count_refusals(p_refusals jsonb) TO provisioning_hooks;
@@ -2277,6 +2425,9 @@ GRANT ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone
 GRANT ALL ON FUNCTION public.past_deadline(p_confirm_by timestamp with time zone, p_outage interval) TO provisioning_platform;
 
 REVOKE ALL ON FUNCTION public.permission_changes_user() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.prune_refusals(p_keep interval, p_most bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.prune_refusals(p_keep interval, p_most bigint) TO provisioning_responder;
 
 REVOKE ALL ON FUNCTION public.refuse_provision_account() FROM PUBLIC;
 
@@ -2389,6 +2540,12 @@ GRANT SELECT ON TABLE public.idempotency_keys TO provisioning_backup;
 GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO provisioning_admin;
 GRANT SELECT,INSERT,DELETE ON TABLE public.idempotency_keys TO provisioning_platform;
 
+GRANT SELECT ON TABLE public.logins TO provisioning_backup;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.logins TO provisioning_functions;
+GRANT SELECT ON TABLE public.logins TO provisioning_admin;
+GRANT SELECT ON TABLE public.logins TO provisioning_platform;
+GRANT SELECT,DELETE ON TABLE public.logins TO provisioning_responder;
+
 GRANT SELECT,DELETE ON TABLE public.one_time_passwords TO provisioning_functions;
 GRANT SELECT,INSERT,DELETE ON TABLE public.one_time_passwords TO provisioning_responder;
 GRANT SELECT ON TABLE public.one_time_passwords TO provisioning_backup;
@@ -2424,7 +2581,7 @@ GRANT UPDATE(ended_at) ON TABLE public.provision_runs TO provisioning_admin;
 
 GRANT SELECT ON SEQUENCE public.provision_runs_id_seq TO provisioning_backup;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE public.refusals TO provisioning_functions;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.refusals TO provisioning_functions;
 GRANT SELECT ON TABLE public.refusals TO provisioning_admin;
 GRANT SELECT ON TABLE public.refusals TO provisioning_platform;
 GRANT SELECT,DELETE ON TABLE public.refusals TO provisioning_responder;

@@ -30,8 +30,6 @@ PROGRESS = (
     "created_at", "modified_at", "version",
 )  # fmt: skip
 RUN_PROGRESS = ("number", "state", "wire", "created_at", "ended_at", "failure", "confirm_by")
-EXPLAINED = ("at", "what", "by", "reason", "correlation_id")
-EXPLAINED_DETAIL = frozenset({"run", "state", "step", "again", "broker", "times", "topic", "access", "response_code"})
 
 
 def _cut(document: dict[str, Any], call: Call) -> dict[str, Any]:
@@ -140,15 +138,7 @@ async def _preview(admin: Administration, call: Call) -> Any:
 
 
 async def _explain(admin: Administration, call: Call) -> Any:
-    rows = await explain.explain(admin, call.path["client_id"], call.path["account"])
-    if call.reduced:
-        rows = [
-            {
-                **{name: row[name] for name in EXPLAINED},
-                "detail": {name: value for name, value in row["detail"].items() if name in EXPLAINED_DETAIL},
-            }
-            for row in rows
-        ]
+    rows = await explain.explain(admin, call.path["client_id"], call.path["account"], reduced=call.reduced)
     return {"items": rows}
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.core.problems import InvalidInput
+from service.core.timeline import age
 
 # Exit statuses of every command.
 OK, FAILED, INVALID, REFUSED, UNREACHABLE = range(5)
@@ -145,14 +146,18 @@ def _fields(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield words, value
 
 
-def print_timeline(rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
-    """What happened, a line each: when, what, why, and what else is known of it."""
+def print_timeline(rows: Sequence[Mapping[str, Any]], *, now: datetime.datetime, empty: str) -> None:
+    """What happened, a line each: when, what, why, what else is known of it, what it means, and how long ago it was."""
     if not rows:
         print_text(empty)
     for row in rows:
         more = {**row["detail"], "by": row["by"], "account": row["account"], "correlation_id": row["correlation_id"]}
         reason = [("  ", ""), (row["reason"], "yellow")] if row["reason"] else []
-        print_text(cell(row["at"]), "  ", (row["what"], "bold"), *reason, ("  " + words(more), "dim"))
+        if row["until"] != row["at"]:
+            more["until"] = row["until"]
+        ago = age((now - row["until"]).total_seconds())
+        said = f"  - {row['text']} ({ago})"
+        print_text(cell(row["at"]), "  ", (row["what"], "bold"), *reason, ("  " + words(more), "dim"), said)
 
 
 def words(values: Mapping[str, Any]) -> str:

@@ -318,13 +318,44 @@ def delete(client_id: str, account: str | None, yes: bool, as_json: bool) -> Non
 
 
 @request.command("explain")
-@click.argument("client_id")
+@click.argument("client_id", required=False)
 @account_option
+@click.option("--correlation-id", metavar="ID", help="Instead of CLIENT_ID: what a device or a log was given.")
+@click.option("--since", type=MOMENT, help="From this moment on.")
+@click.option("--until", type=MOMENT, help="Before this moment.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, explain.HIGHEST_LIMIT),
+    default=explain.MOST_ROWS,
+    show_default=True,
+    help="Rows, the newest ones.",
+)
 @json_option
-def explain_client(client_id: str, account: str | None, as_json: bool) -> None:
+def explain_client(
+    client_id: str | None,
+    account: str | None,
+    correlation_id: str | None,
+    since: datetime.datetime | None,
+    until: datetime.datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
     """What happened to CLIENT_ID, and why it was refused; also for one that no request knows."""
-    rows = run(lambda admin: explain.explain(admin, client_id, account), as_json=as_json)
+    if (client_id is None) == (correlation_id is None):
+        raise click.UsageError("give either CLIENT_ID or --correlation-id")
+    for name, moment in (("--since", since), ("--until", until)):
+        if moment is not None and moment.tzinfo is None:
+            raise click.UsageError(f"{name} must name its offset, like 2030-01-31T08:00:00Z")
+    period = explain.Period(since=since, until=until, limit=limit)
+
+    async def operation(admin: Administration) -> list[dict[str, Any]]:
+        if client_id is not None:
+            return await explain.explain(admin, client_id, account, period)
+        return await explain.explain_correlation_id(admin, str(correlation_id), account, period)
+
+    rows = run(operation, as_json=as_json)
     if as_json:
         output.print_json(rows)
     else:
-        output.print_timeline(rows, empty=f"nothing is known of {client_id}")
+        now = datetime.datetime.now(datetime.UTC)
+        output.print_timeline(rows, now=now, empty=f"nothing is known of {client_id or correlation_id}")

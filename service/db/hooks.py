@@ -95,6 +95,10 @@ class HookStore:
         """Add counted refusals: {"broker", "username", "client_id", "reason", "count", "topic"?, "access"?}."""
         await self._call("count_refusals", json.dumps(list(refusals)))
 
+    async def count_logins(self, logins: Sequence[dict[str, Any]]) -> None:
+        """Add counted allowed CONNECTs: {"broker", "username", "client_id", "count"}."""
+        await self._call("count_logins", json.dumps(list(logins)))
+
     async def note_seen(self, seen: Sequence[tuple[int, str, str | None, float]]) -> None:
         """Clients that were seen: (account id, client id, broker that it logged in at or None, seconds since then)."""
         await self._call("note_seen", json.dumps(list(seen)))

@@ -110,6 +110,8 @@ class Admission:
     # Clients answer only those who ask as `~{client id}` (PROVISION_NARROW_REPLY).
     narrow_reply: bool = False
     refusals: Refusals = field(default_factory=Refusals)
+    # Allowed CONNECTs, but those of our own services.
+    logins: Refusals = field(default_factory=Refusals)
     # (account id, client id): the broker that it logged in at, or None for another sign of life.
     seen: dict[tuple[int, str], Login | None] = field(default_factory=dict)
     brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
@@ -148,6 +150,8 @@ class Admission:
             _log.warning("connect_unavailable", broker=broker.name, error=str(error) or type(error).__name__)
         if not verdict:
             self.refusals.count(client, verdict.reason)
+        elif not question.username.startswith("~"):
+            self.logins.count(client, "allowed")
         return verdict
 
     async def _connect(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:

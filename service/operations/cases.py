@@ -107,6 +107,8 @@ class Case:
     async def count(self, reason: str) -> None:
         """One more in the count of this minute."""
         refusal = {"broker": COUNTED_AS, "username": "", "client_id": self.client_id, "reason": reason, "count": 1}
+        if self.request is not None:
+            refusal["account_id"] = self.request.account_id
         await self.connection.execute(_EVENTS["count_refusals"], json.dumps([refusal]))
 
 

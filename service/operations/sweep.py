@@ -20,6 +20,8 @@ _CHAINS = queries.load("event_chains")
 KEEP_CHANGES = datetime.timedelta(minutes=10)
 KEEP_REFUSALS = datetime.timedelta(days=30)
 MOST_REFUSALS = 1_000_000
+KEEP_LOGINS = datetime.timedelta(days=7)
+MOST_LOGINS = 1_000_000
 
 _log = log.get("sweep")
 
@@ -57,6 +59,7 @@ async def prune(pool: Pool) -> None:
         await connection.execute(_FEED["prune_changes"], KEEP_CHANGES)
         await connection.execute(_FEED["prune_one_time_passwords"])
         await connection.execute(_EVENTS["prune_refusals"], KEEP_REFUSALS, MOST_REFUSALS)
+        await connection.execute(_EVENTS["prune_logins"], KEEP_LOGINS, MOST_LOGINS)
         made = await connection.fetchval(_CHAINS["make_partitions"])
     if made:
         _log.info("event_partitions_made", count=len(made))

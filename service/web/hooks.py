@@ -329,6 +329,13 @@ class HooksProcess:
             except Exception:
                 admission.refusals.give_back(refusals)
                 raise
+        logins = admission.logins.take()
+        if logins:
+            try:
+                await admission.store.count_logins(logins)
+            except Exception:
+                admission.logins.give_back(logins)
+                raise
         seen = list(admission.seen.items())[:MOST_SEEN]
         if seen:
             now = time.monotonic()

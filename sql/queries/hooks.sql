@@ -28,6 +28,10 @@ SELECT hook_heartbeat();
 -- Refusals of the last moments.
 SELECT count_refusals($1::jsonb);
 
+-- name: count_logins
+-- Allowed CONNECTs of the last moments.
+SELECT count_logins($1::jsonb);
+
 -- name: note_seen
 -- Clients that were seen.
 SELECT hook_note_seen($1::jsonb);

@@ -24,13 +24,14 @@ OF_GLOBEX: dict[str, dict[str, str]] = {
     "provision_applications": {"request_id": "(SELECT id FROM provision_requests WHERE client_id = 'gx-1')"},
     "run_steps": {"run_id": "(SELECT max(id) FROM provision_runs)"},
     "refusals": {"username": "'x'"},
+    "logins": {"username": "'x'"},
     "api_tokens": {"token_sha256": "sha256('y')"},
     "idempotency_keys": {"token_id": "(SELECT max(id) FROM api_tokens)"},
 }
 FRESH = {
     "users": {"name": "'newer'"}, "devices": {"client_id": "'newer'"}, "device_connections": {"client_id": "'newer'"},
     "provision_requests": {"client_id": "'newer'"}, "provision_applications": {"position": "2"},
-    "run_steps": {"position": "9"}, "refusals": {"reason": "'newer'"},
+    "run_steps": {"position": "9"}, "refusals": {"reason": "'newer'"}, "logins": {"username": "'newer'"},
     "user_permissions": {"permission": "'data:manage'"},
     "api_tokens": {"token_sha256": "sha256('newer')", "name": "'newer'"},
     "idempotency_keys": {"key_sha256": "sha256('newer')"}, "releases": {"used_at": "now()"},
@@ -40,7 +41,7 @@ FRESH = {
 TABLES = (
     "users", "user_permissions", "devices", "device_connections", "releases", "provision_requests",
     "provision_applications", "provision_runs", "run_steps", "events", "event_heads", "event_checkpoints",
-    "refusals", "api_tokens", "idempotency_keys", "broker_accounts",
+    "refusals", "logins", "api_tokens", "idempotency_keys", "broker_accounts",
 )  # fmt: skip
 
 
@@ -159,7 +160,15 @@ async def test_own_other_and_no_account(apart: Apart, table: str) -> None:
 
 async def test_own_rows_can_be_deleted(apart: Apart) -> None:
     await apart.see_as(apart.acme)
-    for table in ("user_permissions", "run_steps", "refusals", "api_tokens", "provision_applications", "releases"):
+    for table in (
+        "user_permissions",
+        "run_steps",
+        "refusals",
+        "logins",
+        "api_tokens",
+        "provision_applications",
+        "releases",
+    ):
         assert await apart.touched(f"DELETE FROM {table}") == await apart.touched(f"SELECT FROM {table}") >= 1
 
 

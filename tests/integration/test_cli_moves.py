@@ -109,7 +109,9 @@ async def test_explain(scene: Scene, database: Database) -> None:
     command = provision(database)
     rows: list[dict[str, Any]] = (await command("request", "explain", "gw-1", "--json")).json()
     for row in rows:
-        assert row.keys() == {"at", "what", "by", "reason", "account", "correlation_id", "detail"}
+        assert row.keys() == {
+            "at", "until", "times", "what", "text", "by", "reason", "account", "correlation_id", "detail"
+        }  # fmt: skip
         assert TIME.fullmatch(row["at"])
     what = [row["what"] for row in rows]
     assert what[0] == "request_created"

@@ -89,7 +89,7 @@ async def test_rows_without_a_fault_are_taken(connection: asyncpg.Connection[asy
     for table in (
         "accounts", "brokers", "broker_accounts", "users", "user_permissions", "devices", "device_connections",
         "releases", "provision_requests", "provision_applications", "provision_runs", "run_steps", "events",
-        "event_heads", "event_checkpoints", "refusals", "api_tokens", "changes", "one_time_passwords",
+        "event_heads", "event_checkpoints", "refusals", "logins", "api_tokens", "changes", "one_time_passwords",
     ):  # fmt: skip
         assert await refused_by(connection, insert(table)) is None, table
 

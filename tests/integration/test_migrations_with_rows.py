@@ -45,6 +45,7 @@ async def _fill(scene: Scene, admin: Administration, account: str, broker: str, 
     assert await scene.login(device, broker=broker)
     assert not await scene.gate.connect(broker, "nobody", "at all", "x-1")
     await scene.gate.store.count_refusals(scene.gate.admission.refusals.take())
+    await scene.gate.store.count_logins(scene.gate.admission.logins.take())
     await _fill_by_hand(scene, account, device)
 
 

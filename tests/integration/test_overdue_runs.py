@@ -199,17 +199,3 @@ async def test_pruning_keeps_what_is_young(scene: Scene) -> None:
     await sweep.prune(scene.desk.pool)
     assert [row[0] for row in await database.fetch("SELECT username FROM refusals")] == ["new"]
     assert await database.value("SELECT count(*) FROM one_time_passwords") == 1
-
-
-async def test_refusals_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest go first where there are too many."""
-    monkeypatch.setattr(sweep, "MOST_REFUSALS", 5)
-    await scene.database.execute(
-        "INSERT INTO refusals (broker, username, client_id, reason, minute, count, last_at)"
-        " SELECT 'b', 'n-' || n, 'c', 'r', clock_timestamp() - n * interval '1 minute', 1, clock_timestamp()"
-        " FROM generate_series(0, 19) n"
-    )
-    await sweep.prune(scene.desk.pool)
-    rows = await scene.database.fetch("SELECT username FROM refusals ORDER BY minute DESC")
-    assert len(rows) <= 6
-    assert [row[0] for row in rows] == [f"n-{number}" for number in range(len(rows))]

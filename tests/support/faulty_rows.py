@@ -68,6 +68,10 @@ DEFAULTS: dict[str, dict[str, str]] = {
         "broker": "'b'", "username": "'u'", "client_id": "'c'", "reason": "'r'", "minute": "'epoch'", "count": "1",
         "last_at": "'epoch'",
     },
+    "logins": {
+        "broker": "'b'", "username": "'u'", "client_id": "'c'", "hour": "'epoch'", "count": "1", "first_at": "'epoch'",
+        "last_at": "'epoch'",
+    },
     "api_tokens": {
         "account_id": ACME, "name": "'tok'", "role": "'auditor'", "token_sha256": HASH, "expires_on": "'infinity'",
         "created_by": "'tester'",
@@ -342,6 +346,13 @@ CASES: dict[str, list[str]] = {
         *each("refusals", "last_topic", "repeat('a', 1025)"),
         *each("refusals", "last_access", "repeat('9', 1025)"),
     ],
+    "refusals_share_bounded": [*each("refusals", "share", "repeat('a', 301)")],
+    "logins_pkey": [insert("logins") + "; " + insert("logins")],
+    "logins_bounded": [
+        *each("logins", "username", "repeat('a', 257)"),
+        *each("logins", "client_id", "repeat('a', 257)"),
+    ],
+    "logins_account_id_fkey": [insert("logins", account_id=NOBODY)],
     "refusals_account_id_fkey": [insert("refusals", account_id=NOBODY)],
     "api_tokens_name_rule": each("api_tokens", "name", *BAD_NAMES),
     "api_tokens_name_unique": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from service.memory import MOST_REFUSALS, Client, Refusals, printable
+from service.memory import MOST_OF_NOBODY, MOST_OF_USERNAME, MOST_REFUSALS, Client, Refusals, printable
 from tests.unit.strategies import any_text
 
 CLIENT: Client = ("provision", "factory", "gw-1")
@@ -34,19 +34,44 @@ def test_the_last_topic_is_kept() -> None:
 
 
 def test_a_flood_of_names_is_counted_under_one() -> None:
+    """And leaves room for those whose username is somebody's."""
     refusals = Refusals()
     for number in range(MOST_REFUSALS + 250):
         refusals.count(("provision", f"user-{number}", "gw"), "unknown_user")
+    refusals.count(CLIENT, "wrong_password")
     rows = refusals.take()
-    assert len(rows) == MOST_REFUSALS + 1
-    assert rows[-1] == {
+    assert len(rows) == MOST_OF_NOBODY + 2
+    assert rows[-2] == {
         "broker": "provision",
         "username": "*",
         "client_id": "*",
         "reason": "unknown_user",
-        "count": 250,
+        "count": MOST_REFUSALS + 250 - MOST_OF_NOBODY,
     }
-    assert sum(row["count"] for row in rows) == MOST_REFUSALS + 250
+    assert rows[-1]["client_id"] == "gw-1"
+    assert sum(row["count"] for row in rows) == MOST_REFUSALS + 251
+
+
+def test_a_flood_of_client_ids_is_counted_under_its_username() -> None:
+    refusals = Refusals()
+    for number in range(1000):
+        refusals.count(("provision", "factory", f"x-{number}"), "wrong_password")
+    refusals.count(("provision", "other", "gw-1"), "wrong_password")
+    rows = {(row["username"], row["client_id"]): row["count"] for row in refusals.take()}
+    assert len(rows) == MOST_OF_USERNAME + 2
+    assert rows["factory", "*"] == 1000 - MOST_OF_USERNAME
+    assert rows["other", "gw-1"] == 1
+    refusals.count(("provision", "factory", "x-999"), "wrong_password")
+    assert [row["client_id"] for row in refusals.take()] == ["x-999"]
+
+
+def test_all_of_them_keep_to_the_bound() -> None:
+    refusals = Refusals()
+    for number in range(10 * MOST_REFUSALS):
+        refusals.count(("provision", f"user-{number}", "gw"), "wrong_password")
+    rows = refusals.take()
+    assert len(rows) == MOST_REFUSALS + 1
+    assert (rows[-1]["username"], rows[-1]["count"]) == ("*", 9 * MOST_REFUSALS)
 
 
 def test_a_name_that_was_there_before_the_flood_is_still_counted() -> None:
@@ -73,10 +98,10 @@ def test_what_could_not_be_written_is_added_to_what_came_since() -> None:
 def test_what_is_given_back_keeps_to_the_bound() -> None:
     refusals = Refusals()
     for number in range(MOST_REFUSALS):
-        refusals.count(("provision", f"old-{number}", "gw"), "unknown_user")
+        refusals.count(("provision", f"old-{number}", "gw"), "wrong_password")
     taken = refusals.take()
     for number in range(MOST_REFUSALS - 1):
-        refusals.count(("provision", f"new-{number}", "gw"), "unknown_user")
+        refusals.count(("provision", f"new-{number}", "gw"), "wrong_password")
     refusals.give_back(taken)
     assert len(refusals.take()) == MOST_REFUSALS
 
