@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.core.pages import MOST_ROWS, ROWS
+from service.operations.explain import MOST_ROWS as MOST_EXPLAINED
 
 Text = Annotated[str, Meta(max_length=4096)]
 Moment = Annotated[datetime.datetime, Meta(tz=True)]
@@ -33,6 +34,14 @@ class ListQuery(Strict):
     sort: Text | None = None
     limit: Annotated[int, Meta(ge=1, le=MOST_ROWS)] = ROWS
     after: Text | None = None
+
+
+class ExplainQuery(Strict):
+    """A part of the timeline: `since` is included, `until` is not; the newest `limit` rows of it."""
+
+    since: Moment | None = None
+    until: Moment | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_EXPLAINED)] = MOST_EXPLAINED
 
 
 class PreviewQuery(Strict):

@@ -10,15 +10,16 @@ from msgspec import UNSET
 
 from service import configuration_file
 from service.api.accounts import ACCOUNT
-from service.api.documents import ListQuery, NewRequestBody, PreviewQuery, RequestChanges
+from service.api.documents import ExplainQuery, ListQuery, NewRequestBody, PreviewQuery, RequestChanges
 from service.api.listing import list_page
-from service.api.routes import Call, Nothing, Route
+from service.api.routes import Call, Route
 from service.core import device_config
 from service.core.preview import WIRES, differences
 from service.core.problems import InvalidInput, NotFound, Problem
 from service.core.requests import Changes, NewRequest
 from service.operations import explain, moves, preview, requests, runs_list
 from service.operations.administration import Administration
+from service.operations.explain import Period
 
 REQUESTS = f"{ACCOUNT}/provision-requests"
 REQUEST = f"{REQUESTS}/{{client_id}}"
@@ -138,8 +139,20 @@ async def _preview(admin: Administration, call: Call) -> Any:
 
 
 async def _explain(admin: Administration, call: Call) -> Any:
-    rows = await explain.explain(admin, call.path["client_id"], call.path["account"], reduced=call.reduced)
+    account, period = call.path["account"], _period(call.query)
+    return {"items": await explain.explain(admin, call.path["client_id"], account, period, reduced=call.reduced)}
+
+
+async def _explain_correlation(admin: Administration, call: Call) -> Any:
+    account, period = call.path["account"], _period(call.query)
+    rows = await explain.explain_correlation_id(
+        admin, call.path["correlation_id"], account, period, reduced=call.reduced
+    )
     return {"items": rows}
+
+
+def _period(query: ExplainQuery) -> Period:
+    return Period(since=query.since, until=query.until, limit=query.limit)
 
 
 async def _runs(admin: Administration, call: Call) -> Any:
@@ -212,6 +225,14 @@ ROUTES = (
         path=f"{ACCOUNT}/client-ids/{{client_id}}/explain",
         summary="Why a client id is where it is, also one that no request knows",
         run=_explain,
-        query=Nothing,
+        query=ExplainQuery,
+    ),
+    Route(
+        name="explain_correlation_id",
+        method="GET",
+        path=f"{ACCOUNT}/correlation-ids/{{correlation_id}}/explain",
+        summary="What a refused device's correlation id stands for",
+        run=_explain_correlation,
+        query=ExplainQuery,
     ),
 )

@@ -47,6 +47,7 @@ OPERATIONS: dict[str, frozenset[Role]] = {
     "delete_request": _MANAGE,
     "preview_request": _MANAGE,
     "explain": _FOLLOW,
+    "explain_correlation_id": _FOLLOW,
     "list_runs": _FOLLOW,
     "list_devices": _MANAGE,
     "show_device": _MANAGE,

@@ -220,6 +220,22 @@ async def test_a_list_says_the_words_that_the_page_says(api: Api, scene: Scene) 
         assert same["client_id"] == client_id
 
 
+async def test_explain_by_period_and_by_correlation_id(api: Api, scene: Scene) -> None:
+    """The part that is asked for; a device's correlation id leads to the reason."""
+    device = await scene.request("gw-1", generate_activation_key=True)
+    refused = await scene.ask(device, activation_key="wrong")
+    path = "/accounts/acme/client-ids/gw-1/explain"
+    every = (await api("GET", path)).document["items"]
+    assert [row["what"] for row in (await api("GET", f"{path}?until={every[0]['at']}")).document["items"]] == []
+    newest = (await api("GET", f"{path}?limit=1")).document["items"]
+    assert every[-1]["what"] in {row["what"] for row in newest}
+    assert (await api("GET", f"{path}?limit=0")).status == 422
+    by_id = f"/accounts/acme/correlation-ids/{refused['correlation_id']}/explain"
+    [row] = (await api("GET", by_id)).document["items"]
+    assert row["reason"] == "wrong_activation_key"
+    assert (await api("GET", "/accounts/acme/correlation-ids/nobodys/explain")).document["items"] == []
+
+
 async def test_runs_with_their_states_and_times(api: Api, scene: Scene) -> None:
     await scene.provision("gw-1")
     [run] = (await api("GET", f"{REQUESTS}/gw-1/runs")).document["items"]
