@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ class Managed:
         self.world = world
         self.client_id, self.username = connection["client_id"], connection["username"]
         self.password = connection["password"]
+        self.born_at: datetime.datetime | None = None
 
     def topic(self, said: str) -> str:
         return f"$EDC/acme/{self.client_id}/MQTT/{said}"
@@ -36,6 +38,9 @@ class Managed:
         return client
 
     async def bear(self, client: Client) -> None:
+        self.born_at = await self.world.database.value(
+            "SELECT born_at FROM device_connections WHERE client_id = $1", self.client_id
+        )
         assert await client.publish(self.topic("BIRTH"), BIRTH, qos=1) == 0
 
     async def is_(self, status: str) -> bool:
@@ -51,11 +56,13 @@ class Managed:
         return bool(await self.world.database.value("SELECT birth IS NOT NULL FROM devices"))
 
     async def born_again(self) -> None:
-        """Heard after everything that was said before it."""
+        """This BIRTH, not an earlier one, was heard; what was said before it was handled before it."""
         await eventually(
             lambda: self.world.database.value(
-                "SELECT born_at > last_login_at AND ends_owed = 0 FROM device_connections WHERE client_id = $1",
+                "SELECT born_at > last_login_at AND born_at IS DISTINCT FROM $2 AND ends_owed = 0"
+                " FROM device_connections WHERE client_id = $1",
                 self.client_id,
+                self.born_at,
             )
         )
 
