@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from service.core.credentials import OVERLAP
 from service.core.pages import MOST_ROWS, ROWS
 from service.operations.explain import MOST_ROWS as MOST_EXPLAINED
 
@@ -149,6 +150,28 @@ class Permissions(Strict):
     """These and no others."""
 
     permissions: list[Text]
+
+
+class Rotation(Strict):
+    """Another password (null: generated), and for how long the one before is good beside it."""
+
+    provision_password: Text | None = None
+    overlap_seconds: Annotated[int, Meta(ge=0, le=366 * 86400)] = int(OVERLAP.total_seconds())
+
+
+class RotationEnd(Strict):
+    """`even_so`: also where devices that are to be provisioned still come with the old password."""
+
+    even_so: bool = False
+
+
+class WatchChanges(Strict):
+    """From how many in two hours a leak is suspected (0: never), and whether that holds the credential."""
+
+    unknown_client_ids: Count | None = None
+    wrong_keys: Count | None = None
+    addresses: Count | None = None
+    hold: bool | None = None
 
 
 class NewToken(Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.api import accounts, brokers, devices, events, requests, tokens, users
+from service.api import accounts, brokers, credentials, devices, events, requests, tokens, users
 from service.api.routes import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -10,6 +10,7 @@ ROUTES: tuple[Route, ...] = (
     *requests.ROUTES,
     *devices.ROUTES,
     *users.ROUTES,
+    *credentials.ROUTES,
     *tokens.ROUTES,
     *events.ROUTES,
     *brokers.ROUTES,

@@ -99,6 +99,10 @@ class HookStore:
         """Add counted allowed CONNECTs: {"broker", "username", "client_id", "count"}."""
         await self._call("count_logins", json.dumps(list(logins)))
 
+    async def note_credential_uses(self, uses: Sequence[dict[str, Any]]) -> None:
+        """Add counted uses of factory credentials: {"username", "kind", "what", "count"}."""
+        await self._call("note_credential_uses", json.dumps(list(uses)))
+
     async def note_seen(self, seen: Sequence[tuple[int, str, str | None, float]]) -> None:
         """Clients that were seen: (account id, client id, broker that it logged in at or None, seconds since then)."""
         await self._call("note_seen", json.dumps(list(seen)))

@@ -66,6 +66,7 @@ class _User(msgspec.Struct):
     password: str
     clientid: str
     clean: bool | None = None
+    address: str | None = None
 
 
 class _Acl(msgspec.Struct):
@@ -159,7 +160,11 @@ async def ask_user(request: web.Request) -> web.Response:
 
     def decide(admission: Admission, broker: BrokerSecrets, body: _User) -> Awaitable[Verdict]:
         question = ConnectQuestion(
-            username=body.username, password=body.password, client_id=body.clientid, clean=body.clean
+            username=body.username,
+            password=body.password,
+            client_id=body.clientid,
+            clean=body.clean,
+            address=body.address,
         )
         return admission.connect(broker, question)
 
@@ -335,6 +340,13 @@ class HooksProcess:
                 await admission.store.count_logins(logins)
             except Exception:
                 admission.logins.give_back(logins)
+                raise
+        uses = admission.uses.take()
+        if uses:
+            try:
+                await admission.store.note_credential_uses(uses)
+            except Exception:
+                admission.uses.give_back(uses)
                 raise
         seen = list(admission.seen.items())[:MOST_SEEN]
         if seen:

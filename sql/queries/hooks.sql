@@ -32,6 +32,10 @@ SELECT count_refusals($1::jsonb);
 -- Allowed CONNECTs of the last moments.
 SELECT count_logins($1::jsonb);
 
+-- name: note_credential_uses
+-- Uses of factory credentials in the last moments.
+SELECT note_credential_uses($1::jsonb);
+
 -- name: note_seen
 -- Clients that were seen.
 SELECT hook_note_seen($1::jsonb);

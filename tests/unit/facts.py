@@ -44,6 +44,7 @@ SERVICE_USER = dataclasses.replace(DEVICE_USER, kind="service", confirmed=False,
 NOTHING = Facts(
     broker_role=None,
     highest_cost=None,
+    overlap_open=False,
     user=None,
     account=None,
     request_enabled=None,
