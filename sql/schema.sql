@@ -1480,7 +1480,7 @@ CREATE TABLE public.credentials (
     CONSTRAINT credentials_held_by_somebody CHECK (((held_at IS NULL) = (held_by IS NULL))),
     CONSTRAINT credentials_overlap_is_whole CHECK (((previous_password_bcrypt IS NULL) = (overlap_until IS NULL))),
     CONSTRAINT credentials_overlap_was_rotated CHECK (((overlap_until IS NULL) OR COALESCE((overlap_until > rotated_at), false))),
-    CONSTRAINT credentials_watch_in_range CHECK ((((most_unknown_client_ids >= 0) AND (most_unknown_client_ids <= 1000)) AND ((most_wrong_keys >= 0) AND (most_wrong_keys <= 1000)) AND ((most_addresses >= 0) AND (most_addresses <= 1000))))
+    CONSTRAINT credentials_watch_in_range CHECK (((LEAST(most_unknown_client_ids, most_wrong_keys, most_addresses) >= 0) AND (GREATEST(most_unknown_client_ids, most_wrong_keys, most_addresses) <= 1000)))
 );
 
 ALTER TABLE ONLY public.credentials FORCE ROW LEVEL SECURITY;

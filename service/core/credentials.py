@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.core.problems import Problem
-from service.core.verdicts import Denied
 
 LONGEST_OVERLAP = datetime.timedelta(days=366)
 OVERLAP = datetime.timedelta(days=30)
@@ -63,20 +62,16 @@ def decide_leak(
     held: bool,
     suspected_at: datetime.datetime | None,
     now: datetime.datetime,
-) -> Leak | Denied:
-    """Whether to tell of a leak now. It is told once a window, unless it has to be held by now."""
+) -> Leak | None:
+    """A leak to tell of now, if any: once a window, unless it has to be held by now. A held one is known."""
     signs = tuple(
         name
         for name in ("unknown_client_ids", "wrong_keys", "addresses")
         if 0 < getattr(watch, name) <= getattr(uses, name)
     )
-    if not signs:
-        return Denied(reason="below_the_watch")
-    if held:
-        return Denied(reason="credential_held")
     told = suspected_at is not None and now - suspected_at < WINDOW
-    if told and not hold_on_leak:
-        return Denied(reason="told_already")
+    if not signs or held or (told and not hold_on_leak):
+        return None
     return Leak(signs=signs, hold=hold_on_leak)
 
 

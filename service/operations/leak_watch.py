@@ -49,7 +49,7 @@ async def watch(pool: Pool, event_key: bytes) -> dict[str, Leak]:
             suspected_at=row["suspected_at"],
             now=row["now"],
         )
-        if isinstance(leak, Leak):
+        if leak is not None:
             await _tell(pool, Author(actor="responder", source="sweep", event_key=event_key), dict(row), leak)
             found[row["name"]] = leak
     return found

@@ -27,8 +27,8 @@ CREATE TABLE credentials (
         CHECK (previous_password_bcrypt ~ '^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$'),
     CONSTRAINT credentials_held_by_somebody CHECK ((held_at IS NULL) = (held_by IS NULL)),
     CONSTRAINT credentials_watch_in_range CHECK (
-        most_unknown_client_ids BETWEEN 0 AND 1000 AND most_wrong_keys BETWEEN 0 AND 1000
-        AND most_addresses BETWEEN 0 AND 1000
+        least(most_unknown_client_ids, most_wrong_keys, most_addresses) >= 0
+        AND greatest(most_unknown_client_ids, most_wrong_keys, most_addresses) <= 1000
     )
 );
 CREATE INDEX credentials_by_account ON credentials (account_id);

@@ -142,6 +142,7 @@ def test_facts_are_read_from_the_database_s_document() -> None:
     row = {
         "broker_role": "account",
         "highest_cost": 10,
+        "overlap_open": True,
         "user": {
             "id": 7,
             "kind": "device",
@@ -217,6 +218,7 @@ def test_what_the_database_does_not_know_is_none() -> None:
         "broker_role": None,
         "provisioned": False,
         "highest_cost": None,
+        "overlap_open": False,
         "reserved_elsewhere": False,
         "client_id_of_another_account": None,
     }
