@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from service.core.problems import InvalidInput, NotFound
 from service.operations import credentials, leak_watch
 from service.operations.admission import ConnectQuestion, Outcome
+from tests.support.api import serving
+from tests.support.command import INVALID, provision
 from tests.support.database import PASSWORD
 from tests.support.gate import Gate, open_gate
 from tests.support.scene import PROVISION, Device, Scene
@@ -249,3 +253,57 @@ async def test_lists_by_pages(scene: Scene) -> None:
     rows = await credentials.list_credentials(scene.admin, "acme")
     assert [row["name"] for row in rows] == ["factory-gw-0", "factory-gw-1", "factory-gw-2", "fleet"]
     assert [row["requests"] for row in rows] == [1, 1, 1, 2]
+
+
+async def test_over_the_api(scene: Scene) -> None:
+    """Each route, with versions; the generated password is in one answer."""
+    await fleet(scene, "gw-1")
+    path = "/accounts/acme/credentials/fleet"
+    async with serving(scene.admin) as api:
+        listed = (await api("GET", "/accounts/acme/credentials?text=fle")).document
+        assert ([row["name"] for row in listed["items"]], listed["next"]) == (["fleet"], None)
+        rotated = await api("POST", f"{path}/rotation", {"overlap_seconds": 3600})
+        made = rotated.document["provision_password"]
+        assert rotated.document["rotation"]["old_password"]["clients"] == 0
+        shown = await api("GET", path)
+        assert made not in shown.text
+        assert [await knock(scene, "gw-1"), await knock(scene, "gw-1", made)] == ["allowed", "allowed"]
+        stale = await api("POST", f"{path}/rotation/finish", {}, If_Match='"7"')
+        assert stale.status == 412
+        finished = await api("POST", f"{path}/rotation/finish", {}, If_Match=shown.headers["ETag"])
+        assert finished.document["rotation"] is None
+        assert (await api("POST", f"{path}/hold")).document["held_by"] == "token root"
+        assert (await api("POST", f"{path}/lift")).document["held_at"] is None
+        watched = await api("PATCH", path, {"wrong_keys": 5, "hold": True})
+        assert watched.document["watch"] == {"unknown_client_ids": 20, "wrong_keys": 5, "addresses": 0, "hold": True}
+        assert (await api("PATCH", path, {"wrong_keys": 5000})).problems == {("wrong_keys", "wrong_keys")}
+        assert (await api("GET", "/accounts/acme/credentials/nobody-1")).status == 404
+
+
+async def test_by_command(scene: Scene, tmp_path: Path) -> None:
+    await fleet(scene, "gw-1")
+    command = provision(scene.database)
+    file = tmp_path / "fleet"
+    await command("credential", "rotate", "fleet", "--overlap", "12h", "--new-password-file", str(file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [await knock(scene, "gw-1"), await knock(scene, "gw-1", file.read_text().strip())] == ["allowed", "allowed"]
+    assert (await command("credential", "finish", "fleet", "--json")).json()["rotation"] is None
+    chosen = tmp_path / "chosen"
+    chosen.write_text(NEW + "\n")
+    await command("credential", "rotate", "fleet", "--overlap", "0", "--password-file", str(chosen))
+    assert [await knock(scene, "gw-1", file.read_text().strip()), await knock(scene, "gw-1", NEW)] == [
+        "wrong_password",
+        "allowed",
+    ]
+    await command("credential", "hold", "fleet")
+    assert "fleet" in (await command("credential", "list")).out
+    held = (await command("credential", "show", "fleet", "--json")).json()
+    assert held["held_by"] is not None
+    await command("credential", "lift", "fleet")
+    watched = await command("credential", "watch", "fleet", "--addresses", "9", "--json")
+    assert watched.json()["watch"]["addresses"] == 9
+    await command("credential", "watch", "fleet", status=INVALID)
+    await command("credential", "rotate", "fleet", "--overlap", "soon", status=INVALID)
+    await command("credential", "show", "nobody", status=INVALID)
+    both = ("--password-file", str(chosen), "--new-password-file", str(tmp_path / "x"))
+    await command("credential", "rotate", "fleet", *both, status=INVALID)
