@@ -12,7 +12,8 @@ from service.core.credentials import OVERLAP
 from service.core.pages import MOST_ROWS, ROWS
 from service.operations.explain import MOST_ROWS as MOST_EXPLAINED
 
-Text = Annotated[str, Meta(max_length=4096)]
+# Postgres stores no NUL.
+Text = Annotated[str, Meta(max_length=4096, pattern="^[^\\0]*$")]
 Moment = Annotated[datetime.datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 # As a file has it: Kura's XML, or JSON.
@@ -48,7 +49,7 @@ class ExplainQuery(Strict):
 class PreviewQuery(Strict):
     """`diff`: another client id of the account."""
 
-    wire: str = "json"
+    wire: Text = "json"
     diff: Text | None = None
 
 
@@ -67,10 +68,10 @@ class VerifyQuery(Strict):
 class Application(Strict):
     """A package that a device installs; size in bytes."""
 
-    name: str
-    version: str
-    url: str
-    sha256: str
+    name: Text
+    version: Text
+    url: Text
+    sha256: Text
     size: int
 
 

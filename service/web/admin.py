@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import asyncpg
 import msgspec
 from aiohttp import web
 from prometheus_client import Counter, Histogram
@@ -96,6 +97,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = _problem(failed)
     except web.HTTPException as error:
         response = _problem(_from_aiohttp(error))
+    except asyncpg.DataError:
+        response = _problem(Failed(400, "Bad request", "a value is no text that can be stored, or out of range"))
     except (Unavailable, *TRANSIENT):
         response = _problem(Failed(503, "Unavailable", "the database is away", Retry_After=str(RETRY_AFTER)))
     except Exception:
