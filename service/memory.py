@@ -215,8 +215,10 @@ class Refusals:
     # How many different ones each share has: nobody's is one, each (broker, username) is one.
     _shares: Counter[tuple[str, str] | None] = field(default_factory=Counter)
 
-    def count(self, client: Client, reason: str, topic: str | None = None, access: str | None = None) -> None:
-        """One more."""
+    def count(
+        self, client: Client, reason: str, topic: str | None = None, access: str | None = None, times: int = 1
+    ) -> None:
+        """One more, or so many."""
         broker, username, client_id = client
         key = (broker, printable(username, NAME_LENGTH), printable(client_id, NAME_LENGTH), reason)
         if key not in self._counts:
@@ -224,7 +226,7 @@ class Refusals:
         row = self._counts.setdefault(
             key, {"broker": key[0], "username": key[1], "client_id": key[2], "reason": key[3], "count": 0}
         )
-        row["count"] += 1
+        row["count"] += times
         if topic is not None:
             row["topic"], row["access"] = printable(topic, TOPIC_LENGTH), access
 

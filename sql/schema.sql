@@ -651,6 +651,25 @@ $$;
 
 ALTER FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.hook_feed(p_position text) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT jsonb_build_object(
+        'position', pg_current_snapshot()::text,
+        'as_of', pg_snapshot_xmin(pg_current_snapshot())::text,
+        'lost', (SELECT coalesce(xid >= pg_snapshot_xmin(p_position::pg_snapshot), false) FROM changes_pruned),
+        'changes', (
+            SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(c.kind, c.key)), '[]')
+            FROM changes c
+            WHERE c.xid >= pg_snapshot_xmin(p_position::pg_snapshot)
+                AND NOT pg_visible_in_snapshot(c.xid, p_position::pg_snapshot)
+        )
+    )
+$$;
+
+ALTER FUNCTION public.hook_feed(p_position text) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.hook_heartbeat() RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1287,7 +1306,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0018_credentials' $$;
+    AS $$ SELECT '0019_feed' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -2516,6 +2535,9 @@ GRANT ALL ON FUNCTION public.hook_changes(p_last text) TO provisioning_responder
 
 REVOKE ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_feed(p_position text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_feed(p_position text) TO provisioning_hooks;
 
 REVOKE ALL ON FUNCTION public.hook_heartbeat() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_heartbeat() TO provisioning_hooks;

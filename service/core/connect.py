@@ -85,6 +85,8 @@ class Device:
 class Facts:
     """All that is known of one username and client id at one broker, at one moment."""
 
+    # The feed's position that all of it was read at: changes from before it are in it.
+    as_of: int
     broker_role: str | None
     highest_cost: int | None
     # Whether any credential has two passwords just now: then every refusal pays for two (D5).
@@ -107,6 +109,7 @@ class Facts:
     def from_document(cls, row: dict[str, Any]) -> Facts:
         """From the document that the database's `hook_facts` returns."""
         return cls(
+            as_of=int(row["as_of"]),
             broker_role=row["broker_role"],
             highest_cost=row["highest_cost"],
             overlap_open=row["overlap_open"],

@@ -61,6 +61,9 @@ class Verdict:
 
     outcome: Outcome
     reason: str = ""
+    # For a plugin that decides about topics itself: what the client may do, and the feed's position it was read at.
+    present: Present | None = None
+    as_of: int = 0
 
     def __bool__(self) -> bool:
         return self.outcome is Outcome.ALLOWED
@@ -68,6 +71,10 @@ class Verdict:
 
 ALLOWED = Verdict(Outcome.ALLOWED)
 OVER_BUDGET = Verdict(Outcome.UNAVAILABLE, "over_budget")
+
+
+def _allowed(present: Present, facts: Facts) -> Verdict:
+    return Verdict(Outcome.ALLOWED, present=present, as_of=facts.as_of)
 
 
 def _still_good(remembered: Verified | None, facts: Facts) -> bool:
@@ -136,6 +143,8 @@ class Admission:
     seen: dict[tuple[int, str], Login | None] = field(default_factory=dict)
     brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
     brokers_loaded: bool = False
+    # Rung, and replaced, when something changed.
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
     # When the database last failed to answer a topic check, monotonic.
     _trouble_at: float = -math.inf
     _budgets: dict[str, Budget] = field(default_factory=dict)
@@ -202,7 +211,7 @@ class Admission:
             facts = await self.store.facts(*client)
             stored = facts.user.secret_sha256 if facts.user else None
             matches = keys.matches(stored, keys.USER, question.password)
-            decision = self._decide(facts, question.username, question.client_id)
+            decision = self.decide(facts, question.username, question.client_id)
             if not matches:
                 decision = None  # says nothing about whoever is connected under this name
                 return _not_this_secret(facts, stored)
@@ -211,8 +220,8 @@ class Admission:
             if decision.changes and not await self.store.login(self.event_key, broker.name, question.client_id, facts):
                 decision = None
                 return Verdict(Outcome.UNAVAILABLE, "changed_meanwhile")
-            self._note_seen(decision, question.client_id, login=broker.name)
-            return ALLOWED
+            self.note_seen(decision, question.client_id, login=broker.name)
+            return _allowed(decision, facts)
         finally:
             self.grants.end_load(load, decision, keep_denied=False)
 
@@ -228,7 +237,7 @@ class Admission:
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = self._decide(facts, question.username, question.client_id)
+            decision = self.decide(facts, question.username, question.client_id)
             if decision and _still_good(remembered, facts):
                 return self._let_in(question, facts, decision, remembered)
             if remembered is not None and not self._take_token(broker.name):
@@ -258,7 +267,7 @@ class Admission:
             return _denied(decision)
         if facts.user is not None and facts.user.previous_password_bcrypt is not None:
             self.uses.count(username, "old_password" if verified and verified.previous else "new_password", client_id)
-        return ALLOWED
+        return _allowed(decision, facts)
 
     async def _verify(
         self, broker: BrokerSecrets, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool
@@ -296,7 +305,7 @@ class Admission:
         """May this client use this topic?"""
         client = (broker.name, question.username, question.client_id)
         try:
-            decision = await self._presence_in_time(client)
+            decision = await self.presence_in_time(client)
         except (Unavailable, TimeoutError):
             self._trouble_at = time.monotonic()
             fallback = self.grants.without_database(client)
@@ -308,17 +317,18 @@ class Admission:
         granted = decide_acl(decision.grants, question.acc, question.topic)
         if isinstance(granted, Denied):
             return self._refuse_acl(client, question, _denied(granted))
-        self._note_seen(decision, question.client_id)
+        self.note_seen(decision, question.client_id)
         return ALLOWED
 
-    async def _presence_in_time(self, client: Client) -> Present | Denied:
-        """`_presence`; a database that hung a moment ago is not waited for again. Raises Unavailable, TimeoutError."""
+    async def presence_in_time(self, client: Client) -> Present | Denied:
+        """The client's rights. A database that hung a moment ago is not waited for again. Raises Unavailable, TimeoutError."""
         if time.monotonic() - self._trouble_at < TROUBLE_LASTS and self.grants.without_database(client) is not None:
             raise Unavailable
         async with asyncio.timeout(self.patience):
             return await self._presence(client)
 
-    def _decide(self, facts: Facts, username: str, client_id: str) -> Present | Denied:
+    def decide(self, facts: Facts, username: str, client_id: str) -> Present | Denied:
+        """The core's decision by this process's settings."""
         return decide_presence(facts, username, client_id, self.provision_account, narrow_reply=self.narrow_reply)
 
     async def _presence(self, client: Client) -> Present | Denied:
@@ -336,7 +346,7 @@ class Admission:
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = self._decide(facts, username, client_id)
+            decision = self.decide(facts, username, client_id)
             return decision
         finally:
             self.grants.end_load(load, decision, keep_denied=True)
@@ -346,7 +356,8 @@ class Admission:
         self.refusals.count(client, verdict.reason, question.topic, access)
         return verdict
 
-    def _note_seen(self, decision: Present, client_id: str, login: str | None = None) -> None:
+    def note_seen(self, decision: Present, client_id: str, login: str | None = None) -> None:
+        """A sign of life; `login`: at this broker."""
         if decision.account_id is not None:
             key = (decision.account_id, client_id)
             self.seen[key] = (login, time.monotonic()) if login is not None else self.seen.get(key)
@@ -360,4 +371,7 @@ class Admission:
     def note_changes(self, changes: list[tuple[str, str]], lost: bool) -> bool:
         """The feed was heard. Returns whether brokers must be loaded anew."""
         self.grants.note_changes(changes, lost)
+        if changes or lost:
+            self.bell, rung = asyncio.Event(), self.bell
+            rung.set()
         return lost or any(kind == "broker" for kind, _ in changes)

@@ -5,8 +5,8 @@
 SELECT name, role, secret_sha256, previous_secret_sha256 FROM hook_brokers();
 
 -- name: facts
--- What a decision about a client is made from.
-SELECT hook_facts($1, $2, $3);
+-- What a decision about a client is made from, and from when it is (the same snapshot).
+SELECT hook_facts($1, $2, $3) || jsonb_build_object('as_of', pg_snapshot_xmin(pg_current_snapshot())::text);
 
 -- name: login
 -- An allowed login that changes rows: 'moved', or 'changed' where what was decided on no longer stands.
@@ -19,6 +19,10 @@ SELECT hook_use_one_time_password($1, $2);
 -- name: changes
 -- What changed since, and where to go on.
 SELECT hook_changes($1);
+
+-- name: feed
+-- What became visible since a position, each change once.
+SELECT hook_feed($1);
 
 -- name: heartbeat
 -- A sign of life.

@@ -42,6 +42,7 @@ PERSON = dataclasses.replace(DEVICE_USER, kind="person", confirmed=False)
 SERVICE_USER = dataclasses.replace(DEVICE_USER, kind="service", confirmed=False, permissions=frozenset())
 
 NOTHING = Facts(
+    as_of=0,
     broker_role=None,
     highest_cost=None,
     overlap_open=False,
