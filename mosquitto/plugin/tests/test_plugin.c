@@ -1,4 +1,5 @@
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker.h"
@@ -306,6 +307,53 @@ static void check_grants(void)
     CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS && fake.questions == before + 5, "are asked");
 }
 
+/* Seconds by which the plugin's clock is ahead. */
+static time_t ahead;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+    const int result = __real_clock_gettime(clock, now);
+
+    now->tv_sec += ahead;
+    return result;
+}
+
+/* With the feed silent the hooks are asked; if they do not answer, what they granted stands for a minute. */
+static void check_silence(void)
+{
+    int before;
+
+    tick();
+    hear(0, FOLLOWED "[]}");
+    if (fake.couriers[1].out) hear(1, "{\"ok\":true}"); /* a report of what was refused before */
+    tick();
+    hooks_answer(200, "{\"ok\":true,\"as_of\":\"5\",\"grants\":[[\"own/c1/#\",3]]}");
+    CHECK(log_in(&alice, "alice", "pw") == BROKER_SUCCESS, "in");
+    ahead += 3;
+    before = fake.questions;
+    hooks_answer(403, "");
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_ACL_DENIED && fake.questions == before + 1, "asked");
+    hooks_answer(0, NULL);
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS && fake.questions == before + 2, "by its grants");
+    CHECK(check_access(&alice, "other", 2) == BROKER_ACL_DENIED && fake.questions == before + 2, "not waited for again");
+    ahead += 2;
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS && fake.questions == before + 3, "but later");
+    hear(0, FOLLOWED "[[\"user\",\"alice\"]]}");
+    tick();
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_UNKNOWN, "what changed is not gone by");
+    hear(1, "{\"ok\":true,\"clients\":[{\"ok\":true,\"as_of\":\"9\",\"grants\":[[\"own/c1/#\",3]]}]}");
+    tick();
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS, "had anew");
+    ahead += 55;
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS, "still within the minute");
+    ahead += 7;
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_UNKNOWN, "and then no longer");
+    ahead = 0;
+}
+
 int main(void)
 {
     const int descriptor = mkstemp(path);
@@ -319,6 +367,7 @@ int main(void)
     check_logins();
     check_accesses();
     check_grants();
+    check_silence();
     check_reload_window();
     check_new_secret();
     stop();
