@@ -305,3 +305,33 @@ async def test_mandatory_provisioning_at_the_broker(party: Party) -> None:
     await party.command("account", "change", "acme", "--no-mandatory-provisioning")
     plain = await back(party, "plain")
     await until(plain, boss, "acme/plain/x", expected=True)
+
+
+@pytest.mark.parametrize("how", ["user", "account"])
+async def test_a_stored_session_ends_with_the_right_to_be_there(party: Party, how: str) -> None:
+    """What waited for it is gone: with another password or another owner nobody gets it."""
+    boss = await party.person("boss", "data:manage")
+    plain = await party.person("plain")
+    plain.close()
+    plain = await Client.open(party.world.account_port)
+    assert await plain.connect("plain", username="plain", password=party.passwords["plain"][1], clean=False) == 0
+    assert await plain.subscribe("acme/plain/orders", qos=1) == 1
+    plain.close()
+    assert await boss.publish("acme/plain/orders", b"1", qos=1) == 0
+    change = ("user", "{}", "plain") if how == "user" else ("account", "{}", "acme")
+    await party.command(*(word.format("disable") for word in change))
+
+    async def ended() -> bool:
+        return "session_ended" in party.world.logs()
+
+    await eventually(ended)
+    await party.command(*(word.format("enable") for word in change))
+    back = await Client.open(party.world.account_port)
+
+    async def let_in() -> bool:
+        return await party.code("boss") == 0
+
+    await eventually(let_in)
+    assert await back.connect("plain", username="plain", password=party.passwords["plain"][1], clean=False) == 0
+    assert await back.waiting_messages() == []
+    back.close()
