@@ -77,6 +77,7 @@ ROUTES = (
         body=NewBroker,
         status=201,
         made="/brokers",
+        shown_once="secret",
     ),
     Route(
         name="change_broker",

@@ -13,6 +13,8 @@ from service.operations.explain import MOST_ROWS as MOST_EXPLAINED
 
 Text = Annotated[str, Meta(max_length=4096)]
 Moment = Annotated[datetime.datetime, Meta(tz=True)]
+# That it has a time zone is a rule of requests and releases, said with their other problems.
+AnyMoment = datetime.datetime
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 # As a file has it: Kura's XML, or JSON.
 Configuration = Annotated[str, Meta(max_length=1024 * 1024)]
@@ -44,11 +46,24 @@ class ExplainQuery(Strict):
     limit: Annotated[int, Meta(ge=1, le=MOST_EXPLAINED)] = MOST_EXPLAINED
 
 
+class RequestsQuery(ListQuery):
+    """`whole`: each with its configuration and applications; pages are shorter then."""
+
+    whole: bool = False
+
+
+class FindQuery(Strict):
+    """What the account has of the client id: request, device, client (device or connection) or claim (a holder)."""
+
+    of: Text = "request"
+
+
 class PreviewQuery(Strict):
-    """`diff`: another client id of the account."""
+    """`diff`: another client id, of the same account, or of `diff_account`."""
 
     wire: str = "json"
     diff: Text | None = None
+    diff_account: Text | None = None
 
 
 class ReleasesQuery(Strict):
@@ -96,8 +111,8 @@ class NewRequestBody(Strict):
     provision_password: Text
     generate_activation_key: bool | None = None
     provision_endpoint: Text | None = None
-    activates_on: Moment | None = None
-    expires_on: Moment | None = None
+    activates_on: AnyMoment | None = None
+    expires_on: AnyMoment | None = None
     reserve_user: bool = True
     device_connection_coupling: Text = "INHERITED"
     additional_device_configuration: dict[str, dict[str, Any]] | Configuration = {}
@@ -113,8 +128,8 @@ class RequestChanges(Strict):
     new_activation_key: bool = False
     remove_activation_key: bool = False
     provision_endpoint: Text | UnsetType = UNSET
-    activates_on: Moment | UnsetType = UNSET
-    expires_on: Moment | UnsetType | None = UNSET
+    activates_on: AnyMoment | UnsetType = UNSET
+    expires_on: AnyMoment | UnsetType | None = UNSET
     reserve_user: bool | UnsetType = UNSET
     device_connection_coupling: Text | UnsetType = UNSET
     additional_device_configuration: dict[str, dict[str, Any]] | Configuration | UnsetType = UNSET
@@ -127,7 +142,7 @@ class NewRelease(Strict):
     """To which account, until when (30 days unless said)."""
 
     to: Text
-    until: Moment | None = None
+    until: AnyMoment | None = None
 
 
 class ConnectionChangesBody(Strict):

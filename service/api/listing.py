@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from service.api.documents import ListQuery
+from service.api.documents import ListQuery, RequestsQuery
 from service.api.routes import Call
 from service.core.pages import read_page
 from service.core.problems import InvalidInput, Problem
 from service.operations import lists
 from service.operations.administration import Administration
 from service.operations.lists import Filters
+
+# Rows of a page where each may have a configuration of tens of kilobytes.
+SHORT = 50
 
 
 async def list_page(
@@ -26,6 +29,8 @@ async def list_page(
     """
     {"items", "next"}; `next` is null on the last page. `show` makes a document of a row.
 
+    Of the path's account, or of all where it names none.
+
     `statuses` and `kinds` are the words that this list may be filtered by; `kinds` None: any word.
     """
     query: ListQuery = call.query
@@ -35,7 +40,8 @@ async def list_page(
     ]
     if problems:
         raise InvalidInput(problems)
-    page = read_page(sort=query.sort, limit=query.limit, after=query.after, columns=tuple(lists.COLUMNS[what]))
+    limit = min(query.limit, SHORT) if isinstance(query, RequestsQuery) and query.whole else query.limit
+    page = read_page(sort=query.sort, limit=limit, after=query.after, columns=tuple(lists.COLUMNS[what]))
     filters = Filters(
         client_ids=query.client_id,
         statuses=query.status,
@@ -44,7 +50,7 @@ async def list_page(
         since=query.since,
         until=query.until,
     )
-    rows, following = await lists.fetch_page(admin, what, call.path["account"], filters, page)
+    rows, following = await lists.fetch_page(admin, what, call.path.get("account"), filters, page)
     return {
         "items": [show({name: value for name, value in row.items() if name != "id"}) for row in rows],
         "next": following,

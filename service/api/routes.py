@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from service.core.access import Role
+from service.core.event_chain import Broken
 from service.operations.administration import Administration
 
 
@@ -22,15 +23,30 @@ class Caller:
     account: str | None
 
 
+class Watch(Protocol):
+    """Is told of a long operation while it runs."""
+
+    def found(self, broken: Broken) -> None:
+        """One broken chain of events."""
+
+    def progress(self, done: int, total: int, count: int) -> None:
+        """How far it is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request, read and allowed. `reduced`: the caller may see progress only."""
+    """
+    One request, read and allowed. `reduced`: the caller may see progress only.
+
+    `watch`: who looks on in this process while it runs, such as a person at a terminal; nobody over HTTP.
+    """
 
     caller: Caller
     path: Mapping[str, str]
     query: Any = None
     body: Any = field(default=None, repr=False)
     reduced: bool = False
+    watch: Watch | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,4 +82,8 @@ class Route:
     status: int = 200
     made: str | None = None
     versioned: bool = False
+    # The field of the answer that is there this once: a secret that was made.
+    shown_once: str | None = None
+    # Whether doing it twice comes to the same as once, beyond what its method says: then it may be tried again.
+    repeatable: bool = False
     answer: Any = dict[str, Any]

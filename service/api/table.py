@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from service.api import accounts, brokers, devices, events, requests, tokens, users
+from service.api import accounts, brokers, callers, devices, events, requests, tokens, users
 from service.api.routes import Route
 
 ROUTES: tuple[Route, ...] = (
+    *callers.ROUTES,
     *accounts.ROUTES,
     *requests.ROUTES,
     *devices.ROUTES,

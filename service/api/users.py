@@ -74,6 +74,7 @@ ROUTES = (
         body=NewUser,
         status=201,
         made=USERS,
+        shown_once="password",
     ),
     Route(
         name="grant_user",

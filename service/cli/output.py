@@ -20,6 +20,8 @@ from service.core.timeline import age
 
 # Exit statuses of every command.
 OK, FAILED, INVALID, REFUSED, UNREACHABLE = range(5)
+# What a server of the administrators' API has to do with.
+UNTRUSTED, UNKNOWN_TOKEN, FORBIDDEN, TOO_MANY = range(5, 9)
 
 # Where nobody sees a terminal's width, no line is folded.
 UNFOLDED = 100_000

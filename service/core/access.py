@@ -27,9 +27,12 @@ _ACCOUNT = _PLATFORM | {Role.ACCOUNT_ADMINISTRATOR}
 _MANAGE = _ACCOUNT | {Role.DEVICE_MANAGER}
 _FOLLOW = _MANAGE | {Role.DEPLOYMENT_OPERATOR}
 _AUDIT = _ACCOUNT | {Role.AUDITOR}
+_EVERYBODY = frozenset(Role)
 
 # Operation: the roles that may. Each is a route of the API, by its name.
 OPERATIONS: dict[str, frozenset[Role]] = {
+    "whoami": _EVERYBODY,
+    "find_account": _PLATFORM,
     "list_accounts": _PLATFORM,
     "create_account": _PLATFORM,
     "show_account": _MANAGE,
@@ -49,6 +52,9 @@ OPERATIONS: dict[str, frozenset[Role]] = {
     "explain": _FOLLOW,
     "explain_correlation_id": _FOLLOW,
     "list_runs": _FOLLOW,
+    "list_all_requests": _PLATFORM,
+    "explain_anywhere": _PLATFORM,
+    "explain_correlation_id_anywhere": _PLATFORM,
     "list_devices": _MANAGE,
     "show_device": _MANAGE,
     "enable_device": _ACCOUNT,

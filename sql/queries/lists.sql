@@ -1,4 +1,4 @@
--- Lists that may be long, of one account ($1). Each takes the same filters, NULL leaves one out: client ids (of users:
+-- Lists that may be long, of one account ($1; NULL: of all). Each takes the same filters, NULL leaves one out: client ids (of users:
 -- names), statuses, kinds, a text, since, until. operations/lists.py puts order and page around them.
 
 -- name: requests
@@ -19,7 +19,7 @@ FROM (
             ELSE 'OPEN'
         END AS status
     FROM provision_requests q JOIN accounts a ON a.id = q.account_id JOIN users u ON u.id = q.user_id
-    WHERE q.account_id = $1
+    WHERE ($1::bigint IS NULL OR q.account_id = $1)
 ) q
 LEFT JOIN LATERAL (SELECT * FROM provision_runs r WHERE r.request_id = q.id ORDER BY r.number DESC LIMIT 1) r ON true
 WHERE ($2::text[] IS NULL OR q.client_id = ANY ($2)) AND ($3::text[] IS NULL OR q.status = ANY ($3))
@@ -36,7 +36,7 @@ JOIN accounts a ON a.id = d.account_id
 LEFT JOIN device_connections c ON c.account_id = d.account_id AND c.client_id = d.client_id
 LEFT JOIN users u ON u.id = c.user_id
 LEFT JOIN brokers b ON b.id = c.broker_id
-WHERE d.account_id = $1 AND ($2::text[] IS NULL OR d.client_id = ANY ($2))
+WHERE ($1::bigint IS NULL OR d.account_id = $1) AND ($2::text[] IS NULL OR d.client_id = ANY ($2))
     AND ($3::text[] IS NULL OR coalesce(c.status, 'NEVER') = ANY ($3)) AND $4::text[] IS NULL
     AND ($5::text IS NULL OR strpos(lower(concat_ws(' ', d.client_id, d.display_name, u.name)), lower($5)) > 0)
     AND ($6::timestamptz IS NULL OR d.created_at >= $6) AND ($7::timestamptz IS NULL OR d.created_at < $7);
@@ -45,19 +45,19 @@ WHERE d.account_id = $1 AND ($2::text[] IS NULL OR d.client_id = ANY ($2))
 -- Users, never a secret.
 SELECT u.id, a.name AS account, u.name, u.kind, u.enabled, u.confirmed_at, u.version, u.created_at,
     (SELECT coalesce(array_agg(permission ORDER BY permission), '{}') FROM user_permissions p WHERE p.user_id = u.id) AS permissions
-FROM users u JOIN accounts a ON a.id = u.account_id
-WHERE u.account_id = $1 AND ($2::text[] IS NULL OR u.name = ANY ($2)) AND $3::text[] IS NULL
+FROM users u LEFT JOIN accounts a ON a.id = u.account_id
+WHERE ($1::bigint IS NULL OR u.account_id = $1) AND ($2::text[] IS NULL OR u.name = ANY ($2)) AND $3::text[] IS NULL
     AND ($4::text[] IS NULL OR u.kind = ANY ($4))
     AND ($5::text IS NULL OR strpos(lower(u.name), lower($5)) > 0)
     AND ($6::timestamptz IS NULL OR u.created_at >= $6) AND ($7::timestamptz IS NULL OR u.created_at < $7);
 
 -- name: events
 -- What happened in the account.
-SELECT e.id, e.at, e.kind, e.client_id, e.actor, e.source, e.correlation_id, e.reason, e.detail, e.number
-FROM events e
-WHERE e.account_id = $1 AND ($2::text[] IS NULL OR e.client_id = ANY ($2)) AND $3::text[] IS NULL
+SELECT e.id, e.at, e.kind, a.name AS account, e.client_id, e.actor, e.source, e.correlation_id, e.reason, e.detail, e.number
+FROM events e LEFT JOIN accounts a ON a.id = e.account_id
+WHERE ($1::bigint IS NULL OR e.account_id = $1) AND ($2::text[] IS NULL OR e.client_id = ANY ($2)) AND $3::text[] IS NULL
     AND ($4::text[] IS NULL OR e.kind = ANY ($4))
-    AND ($5::text IS NULL OR strpos(lower(concat_ws(' ', e.client_id, e.actor, e.reason, e.correlation_id)), lower($5)) > 0)
+    AND ($5::text IS NULL OR strpos(lower(concat_ws(' ', e.kind, e.client_id, e.actor, e.reason, e.correlation_id, e.detail::text)), lower($5)) > 0)
     AND ($6::timestamptz IS NULL OR e.at >= $6) AND ($7::timestamptz IS NULL OR e.at < $7);
 
 -- name: runs

@@ -10,8 +10,8 @@ import pytest
 
 from service import keys
 from service.operations.administration import Administration
-from tests.support.command import INVALID, TIME, Program, contents, provision
-from tests.support.database import ENDPOINT, PASSWORD, Database, make_account, make_request
+from tests.support.command import INVALID, TIME, Program, contents
+from tests.support.database import ENDPOINT, Database, make_account, make_request
 from tests.support.scene import Scene
 
 CREATE = ("request", "create", "gw-1", "--username", "factory-gw-1")
@@ -22,10 +22,10 @@ CONFIGURATION = {
 
 
 @pytest.fixture
-async def command(admin: Administration, database: Database) -> Program:
+async def command(admin: Administration, program: Program) -> Program:
     """The command, with an account to work in and a provision password in the environment."""
     await make_account(admin)
-    return provision(database, PROVISION_PASSWORD=PASSWORD)
+    return program
 
 
 async def stored(database: Database, client_id: str = "gw-1") -> dict[str, Any]:
@@ -261,16 +261,16 @@ async def test_change_says_every_problem(command: Program, admin: Administration
     assert await contents(database) == before
 
 
-async def test_a_running_request_is_not_changed(scene: Scene, database: Database) -> None:
+async def test_a_running_request_is_not_changed(scene: Scene, program: Program, database: Database) -> None:
     await scene.run("gw-1")
     before = await contents(database)
-    done = await provision(database)("request", "change", "gw-1", "--reserve-user", "--json", status=INVALID)
+    done = await program("request", "change", "gw-1", "--reserve-user", "--json", status=INVALID)
     assert done.problems() == {("state", "running")}
     assert await contents(database) == before
 
 
-async def test_list_shows_each_status(scene: Scene, database: Database) -> None:
-    command = provision(database)
+async def test_list_shows_each_status(scene: Scene, program: Program) -> None:
+    command = program
     assert (await command("request", "list")).out == "no provision requests\n"
     assert (await command("request", "list", "--json")).json() == []
     await scene.request("gw-0")

@@ -168,12 +168,11 @@ def migrator(url: str) -> Program:
 
 
 async def contents(database: Database) -> dict[str, list[str]]:
-    """Every row of every table, as text."""
+    """Every row of every table, as text; but not when a token was used last, which a look may change."""
     tables = await database.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    query = "SELECT (to_jsonb(t) - 'last_used_at')::text AS row FROM public.{} t"
     return {
-        row["tablename"]: [
-            found["row"] for found in await database.fetch(f'SELECT t::text AS row FROM public."{row["tablename"]}" t')
-        ]
+        row["tablename"]: [found["row"] for found in await database.fetch(query.format(row["tablename"]))]
         for row in tables
     }
 
