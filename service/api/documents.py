@@ -78,14 +78,56 @@ class VerifyQuery(Strict):
     client_id: Text | None = None
 
 
-class Application(Strict):
-    """A package that a device installs; size in bytes."""
+Number = Annotated[int, Meta(ge=-1, le=2**63 - 1)]
 
-    name: str
-    version: str
-    url: str
-    sha256: str
-    size: int
+
+class CheckpointQuery(Strict):
+    """The lines after this one."""
+
+    account_id: Number = -1
+    request_id: Number = -1
+
+
+class CheckpointLine(Strict):
+    """A chain's end as it was once; `head` in hex."""
+
+    account_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    request_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    count: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    head: Annotated[str, Meta(max_length=64)]
+
+
+class CheckpointLines(Strict):
+    """Lines of a checkpoint's file; only an account's, or a client id's, are looked at."""
+
+    lines: Annotated[list[CheckpointLine], Meta(max_length=1000)]
+    account: Text | None = None
+    client_id: Text | None = None
+
+
+class Dropped(Strict):
+    """The first month to keep, like 2030-01."""
+
+    before: Annotated[str, Meta(max_length=16)]
+
+
+# Packages that a device installs, in order. What is wrong with them is said with the other problems of a request.
+Applications = Annotated[
+    list[dict[str, Any]],
+    Meta(
+        extra_json_schema={
+            "items": {
+                "type": "object",
+                "properties": {
+                    **{name: {"type": "string"} for name in ("name", "version", "url", "sha256")},
+                    "size": {"type": "integer", "description": "in bytes"},
+                },
+                "required": ["name", "version", "url", "sha256", "size"],
+                "additionalProperties": False,
+            }
+        }
+    ),
+]
 
 
 class NewAccount(Strict):
@@ -116,7 +158,7 @@ class NewRequestBody(Strict):
     reserve_user: bool = True
     device_connection_coupling: Text = "INHERITED"
     additional_device_configuration: dict[str, dict[str, Any]] | Configuration = {}
-    applications: list[Application] = []
+    applications: Applications = []
     maximum_attempts: int = 5
     start_on_birth: bool = False
     enabled: bool = True
@@ -133,7 +175,7 @@ class RequestChanges(Strict):
     reserve_user: bool | UnsetType = UNSET
     device_connection_coupling: Text | UnsetType = UNSET
     additional_device_configuration: dict[str, dict[str, Any]] | Configuration | UnsetType = UNSET
-    applications: list[Application] | UnsetType = UNSET
+    applications: Applications | UnsetType = UNSET
     maximum_attempts: int | UnsetType = UNSET
     start_on_birth: bool | UnsetType = UNSET
 

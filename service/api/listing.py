@@ -51,8 +51,9 @@ async def list_page(
         until=query.until,
     )
     rows, following = await lists.fetch_page(admin, what, call.path.get("account"), filters, page)
+    hidden = "" if what == "events" else "id"
     return {
-        "items": [show({name: value for name, value in row.items() if name != "id"}) for row in rows],
+        "items": [show({name: value for name, value in row.items() if name != hidden}) for row in rows],
         "next": following,
     }
 

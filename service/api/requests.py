@@ -80,15 +80,10 @@ def _configuration(given: Any) -> Any:
     return configuration
 
 
-def _applications(given: list[Any]) -> list[dict[str, Any]]:
-    return [msgspec.structs.asdict(application) for application in given]
-
-
 async def _create(admin: Administration, call: Call) -> Any:
     body: NewRequestBody = call.body
     values = msgspec.structs.asdict(body)
     values["additional_device_configuration"] = _configuration(body.additional_device_configuration)
-    values["applications"] = _applications(body.applications)
     created = await requests.create_request(admin, call.path["account"], NewRequest(**values))
     return {
         **await _show(admin, call, body.client_id), "activation_key_shown_once": created.activation_key,
@@ -100,8 +95,6 @@ async def _change(admin: Administration, call: Call) -> Any:
     given = {name: value for name, value in msgspec.structs.asdict(call.body).items() if value is not UNSET}
     if "additional_device_configuration" in given:
         given["additional_device_configuration"] = _configuration(given["additional_device_configuration"])
-    if "applications" in given:
-        given["applications"] = _applications(call.body.applications)
     changed = await requests.change_request(admin, call.path["account"], call.path["client_id"], Changes(**given))
     return {**await _show(admin, call), "activation_key_shown_once": changed.activation_key, "notices": changed.notices}
 

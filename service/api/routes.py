@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from service.core.access import Role
-from service.core.event_chain import Broken
 from service.operations.administration import Administration
+
+# What is done, of how much, and how many things that were.
+Watch = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,22 +25,12 @@ class Caller:
     account: str | None
 
 
-class Watch(Protocol):
-    """Is told of a long operation while it runs."""
-
-    def found(self, broken: Broken) -> None:
-        """One broken chain of events."""
-
-    def progress(self, done: int, total: int, count: int) -> None:
-        """How far it is."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """
     One request, read and allowed. `reduced`: the caller may see progress only.
 
-    `watch`: who looks on in this process while it runs, such as a person at a terminal; nobody over HTTP.
+    `watch`: who in this process is told how far it is, such as a person at a terminal; nobody over HTTP.
     """
 
     caller: Caller

@@ -16,7 +16,7 @@ from service.operations.lists import Filters
 
 USERS = f"{ACCOUNT}/users"
 USER = f"{USERS}/{{username}}"
-KINDS = ("provision", "device", "person")
+KINDS = ("provision", "device", "person", "service")
 
 
 async def _list(admin: Administration, call: Call) -> Any:
@@ -62,6 +62,14 @@ ROUTES = (
         method="GET",
         path=USERS,
         summary="Users, by kind and text, a page at a time (client_id: names)",
+        run=_list,
+        query=ListQuery,
+    ),
+    Route(
+        name="list_all_users",
+        method="GET",
+        path="/users",
+        summary="Users of all accounts and our own, as list_users",
         run=_list,
         query=ListQuery,
     ),

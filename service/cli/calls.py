@@ -32,6 +32,11 @@ BY_NAME: Mapping[str, Route] = {route.name: route for route in ROUTES}
 # What an account's route is called where it is asked of all accounts, by the platform's administrators.
 EVERYWHERE = {
     "list_requests": "list_all_requests",
+    "list_users": "list_all_users",
+    "list_devices": "list_all_devices",
+    "list_releases": "list_all_releases",
+    "list_events": "list_all_events",
+    "verify_events": "verify_all_events",
     "explain": "explain_anywhere",
     "explain_correlation_id": "explain_correlation_id_anywhere",
 }
@@ -90,13 +95,19 @@ class Caller(ABC):
         return found
 
     async def within(
-        self, name: str, account: str | None, path: Mapping[str, str] | None = None, *, query: Values | None = None
+        self,
+        name: str,
+        account: str | None,
+        path: Mapping[str, str] | None = None,
+        *,
+        query: Values | None = None,
+        watch: Watch | None = None,
     ) -> Any:
         """A route of an account; where neither is one named nor is the caller one's, of all accounts."""
         whose = await self.account(account)
         if whose is None:
-            return await self(EVERYWHERE[name], path, query=query)
-        return await self(name, {"account": whose, **(path or {})}, query=query)
+            return await self(EVERYWHERE[name], path, query=query, watch=watch)
+        return await self(name, {"account": whose, **(path or {})}, query=query, watch=watch)
 
     async def items(self, name: str, account: str | None, *, query: Values | None = None) -> list[dict[str, Any]]:
         """Every row of a long list, page by page."""
@@ -113,9 +124,14 @@ class Caller(ABC):
 MOST_ROWS = 500
 
 
+def has_server() -> bool:
+    """Whether this command asks a server."""
+    return bool(choice().server)
+
+
 def check_account(given: str | None) -> None:
     """Where one account it must be: without a server nobody else can name it. Raises UsageError."""
-    if not choice().server:
+    if not has_server():
         context.needed(given)
 
 
@@ -213,7 +229,7 @@ def _as_text(value: Any) -> str:
 
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
-_NAMES = re.compile(r"at|until|confirm_by|.*_at|.*_on", re.ASCII)
+_NAMES = re.compile(r"at|until|confirm_by|held_since|.*_at|.*_on", re.ASCII)
 # What in a document was written by others, and is no field of ours.
 _FOREIGN = frozenset({"additional_device_configuration", "answer", "birth", "device", "this", "other"})
 

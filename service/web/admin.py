@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import asyncpg
 import msgspec
 from aiohttp import web
 from prometheus_client import Counter, Histogram
@@ -205,6 +206,8 @@ async def _run(route: Route, administration: Administration, call: Call) -> web.
             text = "the Idempotency-Key was used for something else"
             raise Failed(409, "Conflict", text) from None
         return await _replay(route, administration, call)
+    except asyncpg.DataError:
+        raise Failed(422, "Rules are broken", "a value holds a NUL, or is out of range") from None
     except NotFound as error:
         if error.problems[0].field in _named(call):
             # Only what the caller's own account lacks comes to this: a foreign one was missing before.

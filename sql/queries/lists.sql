@@ -30,11 +30,14 @@ WHERE ($2::text[] IS NULL OR q.client_id = ANY ($2)) AND ($3::text[] IS NULL OR 
 -- name: devices
 -- Devices with their connections; NEVER is no status yet.
 SELECT d.id, a.name AS account, d.client_id, d.display_name, d.enabled, d.version, d.created_at,
-    coalesce(c.status, 'NEVER') AS status, c.status_at, c.last_login_at, c.last_seen_at, u.name AS username, b.name AS broker
+    coalesce(c.status, 'NEVER') AS status, c.status_at, c.last_login_at, c.last_seen_at, c.coupling,
+    CASE c.coupling WHEN 'INHERITED' THEN a.device_connection_coupling ELSE c.coupling END AS coupling_in_effect,
+    u.name AS username, r.name AS reserved_user, c.allow_user_change, b.name AS broker
 FROM devices d
 JOIN accounts a ON a.id = d.account_id
 LEFT JOIN device_connections c ON c.account_id = d.account_id AND c.client_id = d.client_id
 LEFT JOIN users u ON u.id = c.user_id
+LEFT JOIN users r ON r.id = c.reserved_user_id
 LEFT JOIN brokers b ON b.id = c.broker_id
 WHERE ($1::bigint IS NULL OR d.account_id = $1) AND ($2::text[] IS NULL OR d.client_id = ANY ($2))
     AND ($3::text[] IS NULL OR coalesce(c.status, 'NEVER') = ANY ($3)) AND $4::text[] IS NULL

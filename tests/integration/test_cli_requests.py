@@ -270,33 +270,32 @@ async def test_a_running_request_is_not_changed(scene: Scene, program: Program, 
 
 
 async def test_list_shows_each_status(scene: Scene, program: Program) -> None:
-    command = program
-    assert (await command("request", "list")).out == "no provision requests\n"
-    assert (await command("request", "list", "--json")).json() == []
+    assert (await program("request", "list")).out == "no provision requests\n"
+    assert (await program("request", "list", "--json")).json() == []
     await scene.request("gw-0")
     await scene.run("gw-1")
     await scene.provision("gw-2")
     await scene.abandon("gw-3")
-    rows = (await command("request", "list", "--json")).json()
+    rows = (await program("request", "list", "--json")).json()
     assert [(row["client_id"], row["status"]) for row in rows] == [
         ("gw-0", "OPEN"),
         ("gw-1", "RUNNING"),
         ("gw-2", "PROVISIONED"),
         ("gw-3", "ABANDONED"),
     ]
-    assert rows[1] == (await command("request", "show", "gw-1", "--json")).json()
+    assert rows[1] == (await program("request", "show", "gw-1", "--json")).json()
     assert rows[1]["run"].keys() == {
         "number", "state", "wire", "username", "created_at", "ended_at", "failure", "confirm_by",
     }  # fmt: skip
     assert TIME.fullmatch(rows[1]["run"]["confirm_by"])
-    table = (await command.process("request", "list")).out.splitlines()
+    table = (await program.process("request", "list")).out.splitlines()
     assert table[0].split("  ")[0] == "account"
     assert table[4].split()[:3] == ["acme", "gw-3", "ABANDONED"]
     assert table[4].rstrip().endswith("1 of 1")
-    await command("account", "create", "other")
-    assert (await command("request", "list", "--account", "other", "--json")).json() == []
-    assert len((await command("request", "list", "--json", PROVISION_ACCOUNT="")).json()) == 4
-    assert "status" in (await command("request", "show", "gw-1")).out.splitlines()[2]
+    await program("account", "create", "other")
+    assert (await program("request", "list", "--account", "other", "--json")).json() == []
+    assert len((await program("request", "list", "--json", PROVISION_ACCOUNT="")).json()) == 4
+    assert "status" in (await program("request", "show", "gw-1")).out.splitlines()[2]
 
 
 async def test_show_of_nothing(command: Program) -> None:

@@ -65,6 +65,10 @@ class Program:
     name: str
     environment: Mapping[str, str] = field(repr=False)
 
+    def with_(self, **environment: str) -> Program:
+        """The same with more in its environment, or other things."""
+        return Program(name=self.name, environment={**self.environment, **environment})
+
     async def __call__(self, *arguments: str, status: int = DONE, stdin: str = "", **environment: str) -> Done:
         """Run it in this process, quickly. It must end with `status`, and never with a traceback."""
         done = await asyncio.to_thread(self._invoke, arguments, stdin, {**self.environment, **environment})
