@@ -9,6 +9,7 @@ from service.cli import secret
 from service.cli.authority import ca
 from service.cli.context import Commands, json_option
 from service.cli.events import events
+from service.cli.faces import refuse_server
 from service.cli.imports import import_requests, print_labels
 from service.cli.platform import account, broker, recovery_group, service
 from service.cli.preview import preview
@@ -72,3 +73,4 @@ for command in (preview, import_requests, print_labels):
     request.add_command(command)
 for command in (account, broker, user, request, device, service, recovery_group, key, ca, token, events):
     main.add_command(command)
+refuse_server(main)

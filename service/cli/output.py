@@ -153,7 +153,8 @@ def print_timeline(rows: Sequence[Mapping[str, Any]], *, now: datetime.datetime,
     if not rows:
         print_text(empty)
     for row in rows:
-        more = {**row["detail"], "by": row["by"], "account": row["account"], "correlation_id": row["correlation_id"]}
+        # Whoever only follows a deployment is not told the last two.
+        more = {**row["detail"], **{name: row.get(name) for name in ("by", "account", "correlation_id")}}
         reason = [("  ", ""), (row["reason"], "yellow")] if row["reason"] else []
         if row["until"] != row["at"]:
             more["until"] = row["until"]

@@ -26,8 +26,13 @@ from service.cli import output
 from service.core.problems import InvalidInput, Problem, raise_problems
 from service.keys import Secret
 
-# Operations that go through everything there is.
-SLOW = frozenset({"verify_events", "verify_all_events", "checkpoint_events", "drop_events"})
+# Operations that go through everything there is, or hash many passwords.
+SLOW = frozenset(
+    {
+        "verify_events", "verify_all_events", "checkpoint_events", "drop_events", "check_import_rows",
+        "write_import_rows",
+    }
+)  # fmt: skip
 CONNECT_SECONDS, ANSWER_SECONDS, SLOW_SECONDS = 10.0, 60.0, 3600.0
 # Of a call that may be repeated; a second later, and two.
 TRIES = 3

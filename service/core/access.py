@@ -49,6 +49,8 @@ OPERATIONS: dict[str, frozenset[Role]] = {
     "reopen_request": _MANAGE,
     "delete_request": _MANAGE,
     "preview_request": _MANAGE,
+    "check_import_rows": _MANAGE,
+    "write_import_rows": _MANAGE,
     "explain": _FOLLOW,
     "explain_correlation_id": _FOLLOW,
     "list_runs": _FOLLOW,

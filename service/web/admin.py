@@ -47,6 +47,7 @@ SECONDS = Histogram("admin_seconds", "Seconds to the answer of a call", ["operat
 
 _TOKEN = re.compile(r"Bearer (pt_[A-Za-z0-9_-]{43})", re.ASCII | re.IGNORECASE)
 _ETAG = re.compile(r'"([0-9]{1,18})"', re.ASCII)
+_NAME = re.compile(r"\{(\w+)\}", re.ASCII)
 _KEY = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?", re.ASCII)
 
 
@@ -224,10 +225,12 @@ async def _replay(route: Route, administration: Administration, call: Call) -> w
     """What the first one made, without anything that is shown once."""
     assert route.made is not None
     fields = {**call.path, **msgspec.structs.asdict(call.body)}
-    shown = next((other for other in ROUTES if other.path == route.made and other.method == "GET"), None)
+    place = _NAME.sub("{}", route.made)
+    shown = next((other for other in ROUTES if _NAME.sub("{}", other.path) == place and other.method == "GET"), None)
     document: Any = {"replayed": True}
     if shown is not None and "{" in route.made.rpartition("/")[2]:
-        path = {name: str(fields[name]) for name in re.findall(r"\{(\w+)\}", route.made)}
+        names = zip(_NAME.findall(shown.path), _NAME.findall(route.made), strict=True)
+        path = {name: str(fields[field]) for name, field in names}
         document = await shown.run(administration, dataclasses.replace(call, path=path, body=None))
     response = _respond(document, route.status)
     response.headers["Idempotency-Replayed"] = "true"

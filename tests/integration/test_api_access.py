@@ -18,6 +18,14 @@ from tests.support.database import PASSWORD, Database
 from tests.support.scene import Scene
 
 NEW_REQUEST = {"client_id": "new-1", "provision_username": "factory-new", "provision_password": PASSWORD}
+IMPORT_ROW = {
+    "line": 1,
+    "given": ["enabled"],
+    "client_id": "gw-import",
+    "provision_username": "factory-import",
+    "provision_password": PASSWORD,
+    "activation_key": "a" * 32,
+}
 BODIES: dict[str, Any] = {
     "create_account": {"name": "third"},
     "change_account": {"mandatory_provisioning": False},
@@ -34,6 +42,8 @@ BODIES: dict[str, Any] = {
     "serve_account": {"account": "acme"},
     "fit_checkpoint_lines": {"lines": []},
     "drop_events": {"before": "2020-01"},
+    "check_import_rows": {"rows": [IMPORT_ROW]},
+    "write_import_rows": {"rows": [IMPORT_ROW]},
 }
 
 

@@ -21,9 +21,9 @@ Write = Callable[..., str]
 
 
 @pytest.fixture
-async def command(admin: Administration, database: Database) -> Program:
+async def command(admin: Administration, program: Program) -> Program:
     await make_account(admin)
-    return provision(database)
+    return program.with_(PROVISION_PASSWORD="")
 
 
 @pytest.fixture

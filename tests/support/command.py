@@ -25,7 +25,7 @@ from service.cli.migrate import migrate
 from tests.support.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
-DONE, FAILED, INVALID, REFUSED, UNREACHABLE = range(5)
+DONE, FAILED, INVALID, REFUSED, UNREACHABLE, UNTRUSTED, UNKNOWN_TOKEN, FORBIDDEN, TOO_MANY = range(9)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 

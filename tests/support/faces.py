@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import structlog
@@ -34,12 +37,21 @@ async def opened(face: str, admin: Administration, database: Database, **environ
     if face == DATABASE:
         yield provision(database, **environment)
         return
+    async with asked(admin) as program:
+        yield program.with_(**environment)
+
+
+@asynccontextmanager
+async def asked(
+    admin: Administration, *, tls: ssl.SSLContext | None = None, before: Any = None
+) -> AsyncIterator[Program]:
+    """The command over HTTP, with a server that it asks."""
     # The server's log must not come between what the command prints: both run in this process.
     silent = structlog.wrap_logger(structlog.ReturnLogger(), processors=[structlog.processors.KeyValueRenderer()])
     with tempfile.TemporaryDirectory() as folder, patch.object(admin_web, "_log", silent):
-        async with serving(admin) as api:
+        async with serving(admin, tls=tls, before=before, name=f"root-{secrets.token_hex(4)}") as api:
             assert api.token is not None
-            yield remote(api.url.removesuffix("/api/v1"), api.token, Path(folder), **environment)
+            yield remote(api.url.removesuffix("/api/v1"), api.token, Path(folder))
 
 
 __all__ = ["DATABASE", "FACES", "SERVER", "Mapping", "opened", "remote"]
