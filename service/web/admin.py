@@ -32,9 +32,11 @@ from service.operations import tokens
 from service.operations.administration import Administration, DoneBefore, Once, VersionDiffers
 from service.operations.tokens import Bearer
 from service.web import page
+from service.web.wrong_tokens import WrongTokens, address_of
 
 ADMINISTRATION = web.AppKey("administration", Administration)
 VERSION = web.AppKey("version", str)
+WRONG_TOKENS = web.AppKey("wrong_tokens", WrongTokens)
 BEARER = web.RequestKey("bearer", Bearer)
 CORRELATION = web.RequestKey("correlation", str)
 
@@ -122,6 +124,8 @@ def _note(request: web.Request, response: web.StreamResponse, seconds: float) ->
     CALLS.labels(operation, response.status).inc()
     SECONDS.labels(operation).observe(seconds)
     bearer = request.get(BEARER)
+    if response.status == 429:
+        return  # a flood is counted, and fills no log
     _log.info(
         "call",
         operation=operation,
@@ -135,10 +139,21 @@ def _note(request: web.Request, response: web.StreamResponse, seconds: float) ->
 async def _authenticate(request: web.Request) -> Bearer:
     given = _TOKEN.fullmatch(request.headers.get("Authorization", ""))
     bearer = await tokens.recognise(request.app[ADMINISTRATION], given[1]) if given else None
+    if bearer is None and "Authorization" in request.headers:
+        _hold_back(request)
     if bearer is None:
         raise Failed(401, "Unauthorized", "a token is needed: Authorization: Bearer pt_...", WWW_Authenticate="Bearer")
     request[BEARER] = bearer
     return bearer
+
+
+def _hold_back(request: web.Request) -> None:
+    """Raises Failed where too many wrong tokens came from there."""
+    forwarded_for = request.headers.getall("X-Forwarded-For", None)
+    wait = request.app[WRONG_TOKENS].note(address_of(request.remote, forwarded_for[-1] if forwarded_for else None))
+    if wait is not None:
+        text = "too many wrong tokens came from this address"
+        raise Failed(429, "Too many wrong tokens", text, Retry_After=str(wait))
 
 
 async def _handle(request: web.Request, route: Route) -> web.Response:
@@ -284,10 +299,11 @@ async def _docs(request: web.Request) -> web.Response:
     )
 
 
-def build_app(administration: Administration, version: str) -> web.Application:
+def build_app(administration: Administration, version: str, wrong_tokens: WrongTokens | None = None) -> web.Application:
     """The API's routes, its description, and no others."""
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY_BYTES)
     app[ADMINISTRATION], app[VERSION] = administration, version
+    app[WRONG_TOKENS] = wrong_tokens or WrongTokens()
     app.router.add_get(f"{PREFIX}/openapi.json", _openapi, name="openapi")
     app.router.add_get(f"{PREFIX}/docs", _docs, name="docs")
     for route in ROUTES:

@@ -216,3 +216,25 @@ async def test_an_auditor_sees_that_an_event_is_gone(api: Api, scene: Scene) -> 
     await scene.database.execute("INSERT INTO events OVERRIDING SYSTEM VALUE SELECT * FROM kept")
     await scene.database.execute("DROP TABLE kept")
     assert (await auditor("GET", path)).document["broken"] == 0
+
+
+async def test_too_many_wrong_tokens_from_an_address(api: Api, scene: Scene) -> None:
+    """429 beyond a burst, by address; a right token is never held back, and no token at all is no guess."""
+    wrong = api.as_("pt_" + "x" * 43)
+    there = {"X_Forwarded_For": "192.0.2.1"}
+    statuses = [(await wrong("GET", "/whoami", **there)).status for _ in range(25)]
+    assert statuses[:20] == [401] * 20
+    assert statuses[-1] == 429
+    refused = await wrong("GET", "/whoami", **there)
+    assert 1 <= int(refused.headers["Retry-After"]) <= 6
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    for token in ("Basic abc", "Bearer x"):
+        assert (await api.as_(None)("GET", "/whoami", Authorization=token, **there)).status == 429
+    auditor = api.as_(await token_of(scene.admin, Role.AUDITOR))
+    for right in (api, auditor):
+        assert (await right("GET", "/whoami", **there)).status == 200
+    assert (await auditor("GET", "/whoami", **there)).document == {
+        "name": "auditor-acme", "role": "auditor", "account": "acme",
+    }  # fmt: skip
+    assert (await api.as_(None)("GET", "/whoami", **there)).status == 401
+    assert (await wrong("GET", "/whoami", X_Forwarded_For="192.0.2.2")).status == 401

@@ -27,6 +27,7 @@ from tests.support.command import (
     FAILED,
     FORBIDDEN,
     INVALID,
+    TOO_MANY,
     UNKNOWN_TOKEN,
     UNREACHABLE,
     UNTRUSTED,
@@ -318,3 +319,15 @@ async def test_at_a_terminal_it_asks_first(program: Program, admin: Administrati
     await make_request(admin)
     done = await program.at_terminal("request", "delete", "gw-1", typed=["y"])
     assert done.out.splitlines()[-1] == "deleted the provision request of gw-1"
+
+
+@by_server
+async def test_too_many_wrong_tokens(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "wrong").touch(mode=0o600)
+    (tmp_path / "wrong").write_text(TOKEN)
+    wrong = program.with_(PROVISION_TOKEN_FILE=str(tmp_path / "wrong"))
+    for _ in range(20):
+        await wrong("account", "list", status=UNKNOWN_TOKEN)
+    done = await wrong("account", "list", status=TOO_MANY)
+    assert "too many wrong tokens came from this address; try again in " in done.err
+    await program("account", "list")
