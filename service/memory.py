@@ -166,6 +166,47 @@ def printable(text: str, longest: int) -> str:
     return shortened.encode("unicode_escape").decode("ascii")[:longest]
 
 
+MOST_USES = 5000
+
+
+@dataclass
+class Uses:
+    """
+    How factory credentials were used since the last flush (core/credentials.py), counted by username, kind and what.
+
+    `old_password` and `new_password` are of one client id: the last one counts.
+    """
+
+    _counts: dict[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def count(self, username: str, kind: str, what: str, times: int = 1) -> None:
+        """Once more, or so many times."""
+        key = (username, kind, printable(what, NAME_LENGTH))
+        if kind in _PASSWORDS:
+            for other in _PASSWORDS - {kind}:
+                self._counts.pop((username, other, key[2]), None)
+        elif key not in self._counts and len(self._counts) >= MOST_USES:
+            key = (username, kind, "*")
+        self._counts[key] = self._counts.get(key, 0) + times
+
+    def take(self) -> list[dict[str, Any]]:
+        """All of them, and begin anew."""
+        taken, self._counts = self._counts, {}
+        return [
+            {"username": username, "kind": kind, "what": what, "count": count}
+            for (username, kind, what), count in taken.items()
+        ]
+
+    def give_back(self, taken: list[dict[str, Any]]) -> None:
+        """They could not be written: add them to what came since, within the bound."""
+        newer = self.take()
+        for row in (*taken, *newer):
+            self.count(row["username"], row["kind"], row["what"], row["count"])
+
+
+_PASSWORDS = frozenset({"old_password", "new_password"})
+
+
 @dataclass
 class Refusals:
     """Refusals (or allowed logins, all for the same reason) since the last flush, counted by who, what and why."""
@@ -174,8 +215,10 @@ class Refusals:
     # How many different ones each share has: nobody's is one, each (broker, username) is one.
     _shares: Counter[tuple[str, str] | None] = field(default_factory=Counter)
 
-    def count(self, client: Client, reason: str, topic: str | None = None, access: str | None = None) -> None:
-        """One more."""
+    def count(
+        self, client: Client, reason: str, topic: str | None = None, access: str | None = None, times: int = 1
+    ) -> None:
+        """One more, or so many."""
         broker, username, client_id = client
         key = (broker, printable(username, NAME_LENGTH), printable(client_id, NAME_LENGTH), reason)
         if key not in self._counts:
@@ -183,7 +226,7 @@ class Refusals:
         row = self._counts.setdefault(
             key, {"broker": key[0], "username": key[1], "client_id": key[2], "reason": key[3], "count": 0}
         )
-        row["count"] += 1
+        row["count"] += times
         if topic is not None:
             row["topic"], row["access"] = printable(topic, TOPIC_LENGTH), access
 

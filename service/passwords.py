@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import bcrypt
 from cachetools import LRUCache
@@ -98,6 +99,13 @@ def _verify_at_price(password: str, stored: str | None, highest: int, pad: bool)
     return bool(verified)
 
 
+class Verified(NamedTuple):
+    """The version of the user's row that a password was right for; `previous`: as the one before the rotation."""
+
+    version: int
+    previous: bool
+
+
 class VerifiedPasswords:
     """
     Passwords that were verified once, so that a shared credential pays bcrypt once.
@@ -108,21 +116,21 @@ class VerifiedPasswords:
 
     def __init__(self, size: int) -> None:
         self._key = secrets.token_bytes(32)
-        self._versions: LRUCache[bytes, int] = LRUCache(maxsize=size)
+        self._verified: LRUCache[bytes, Verified] = LRUCache(maxsize=size)
 
     def _tag(self, username: str, password: str) -> bytes:
         parts = (username.encode("utf-8", "surrogatepass"), password.encode("utf-8", "surrogatepass"))
         message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.digest(self._key, message, hashlib.sha256)
 
-    def version(self, username: str, password: str) -> int | None:
-        """The version of the user's row that this password was verified against, or None."""
-        return self._versions.get(self._tag(username, password))
+    def recall(self, username: str, password: str) -> Verified | None:
+        """What this password was verified against, or None."""
+        return self._verified.get(self._tag(username, password))
 
-    def remember(self, username: str, password: str, version: int) -> None:
-        """The password was right for this version of the user's row."""
-        self._versions[self._tag(username, password)] = version
+    def remember(self, username: str, password: str, verified: Verified) -> None:
+        """The password was right."""
+        self._verified[self._tag(username, password)] = verified
 
     def forget(self, username: str, password: str) -> None:
         """It is right no more."""
-        self._versions.pop(self._tag(username, password), None)
+        self._verified.pop(self._tag(username, password), None)

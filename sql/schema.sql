@@ -583,9 +583,18 @@ CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id te
     AS $$
     SELECT jsonb_build_object(
         'broker_role', b.role,
-        'highest_cost', (SELECT max(substr(password_bcrypt, 5, 2))::integer FROM users WHERE kind = 'provision'),
+        'highest_cost', (
+            SELECT greatest(
+                (SELECT max(substr(password_bcrypt, 5, 2))::integer FROM users WHERE kind = 'provision'),
+                (SELECT max(substr(previous_password_bcrypt, 5, 2))::integer FROM credentials WHERE overlap_until IS NOT NULL)
+            )
+        ),
+        -- Whether any credential on the platform has two passwords just now: then every refusal pays for two.
+        'overlap_open', EXISTS (SELECT FROM credentials WHERE overlap_until > clock_timestamp()),
         'user', CASE WHEN u.id IS NOT NULL THEN jsonb_build_object(
             'id', u.id, 'kind', u.kind, 'enabled', u.enabled, 'confirmed', u.confirmed_at IS NOT NULL,
+            'previous_password_bcrypt', CASE WHEN k.overlap_until > clock_timestamp() THEN k.previous_password_bcrypt END,
+            'held', k.held_at IS NOT NULL,
             'password_bcrypt', u.password_bcrypt, 'secret_sha256', encode(u.secret_sha256, 'hex'), 'version', u.version,
             'permissions', (SELECT coalesce(jsonb_agg(permission), '[]') FROM user_permissions p WHERE p.user_id = u.id)
         ) END,
@@ -631,6 +640,7 @@ CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id te
     FROM (VALUES (true)) AS one (row)
     LEFT JOIN brokers b ON b.name = p_broker
     LEFT JOIN users u ON lower(u.name COLLATE "C") = lower(p_username COLLATE "C") AND u.name = p_username
+    LEFT JOIN credentials k ON k.user_id = u.id
     LEFT JOIN accounts a ON a.id = u.account_id
     LEFT JOIN provision_requests q ON b.role = 'provision' AND q.client_id = p_client_id AND q.user_id = u.id
     LEFT JOIN provision_runs r ON r.user_id = u.id AND r.ended_at IS NULL
@@ -640,6 +650,25 @@ CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id te
 $$;
 
 ALTER FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_feed(p_position text) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT jsonb_build_object(
+        'position', pg_current_snapshot()::text,
+        'as_of', pg_snapshot_xmin(pg_current_snapshot())::text,
+        'lost', (SELECT coalesce(xid >= pg_snapshot_xmin(p_position::pg_snapshot), false) FROM changes_pruned),
+        'changes', (
+            SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(c.kind, c.key)), '[]')
+            FROM changes c
+            WHERE c.xid >= pg_snapshot_xmin(p_position::pg_snapshot)
+                AND NOT pg_visible_in_snapshot(c.xid, p_position::pg_snapshot)
+        )
+    )
+$$;
+
+ALTER FUNCTION public.hook_feed(p_position text) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.hook_heartbeat() RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -991,6 +1020,48 @@ $$;
 
 ALTER FUNCTION public.note_change() OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.note_credential_uses(p_uses jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_hour CONSTANT timestamptz := date_trunc('hour', clock_timestamp(), 'UTC');
+    most CONSTANT integer := 1000;
+BEGIN
+    DELETE FROM credential_uses c
+    USING jsonb_to_recordset(p_uses) AS t (username text, kind text, what text), users u
+    WHERE t.kind = 'new_password' AND lower(u.name COLLATE "C") = lower(t.username COLLATE "C")
+        AND c.user_id = u.id AND c.kind = 'old_password' AND c.what = t.what;
+    WITH told AS (
+        SELECT u.id AS user_id, u.account_id, t.kind, t.what, t.count, EXISTS (
+                SELECT FROM credential_uses k
+                WHERE k.user_id = u.id AND k.kind = t.kind AND k.hour = v_hour AND k.what = t.what
+            ) AS kept
+        FROM jsonb_to_recordset(p_uses) AS t (username text, kind text, what text, count bigint)
+        JOIN users u ON lower(u.name COLLATE "C") = lower(t.username COLLATE "C") AND u.kind = 'provision'
+        WHERE t.kind <> 'new_password'
+    ), used AS (
+        SELECT k.user_id, k.kind, count(*) AS rows FROM credential_uses k
+        WHERE k.hour = v_hour AND k.user_id IN (SELECT user_id FROM told) GROUP BY 1, 2
+    ), placed AS (
+        SELECT t.user_id, t.account_id, t.kind, t.count, CASE
+                WHEN t.kind <> 'old_password' AND NOT t.kept AND coalesce(u.rows, 0)
+                    + row_number() OVER (PARTITION BY t.user_id, t.kind, t.kept ORDER BY t.what) > most THEN '*'
+                ELSE t.what
+            END AS what
+        FROM told t LEFT JOIN used u ON u.user_id = t.user_id AND u.kind = t.kind
+    )
+    INSERT INTO credential_uses (user_id, account_id, kind, what, hour, count, last_at)
+    SELECT user_id, account_id, kind, what, v_hour, sum(count), clock_timestamp()
+    FROM placed GROUP BY user_id, account_id, kind, what
+    ORDER BY user_id, kind, what
+    ON CONFLICT (user_id, kind, hour, what) DO UPDATE
+    SET count = credential_uses.count + excluded.count, last_at = excluded.last_at;
+END
+$$;
+
+ALTER FUNCTION public.note_credential_uses(p_uses jsonb) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.note_first_login() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1203,6 +1274,21 @@ $$;
 
 ALTER FUNCTION public.require_holder() OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.require_provision_credential() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM users WHERE id = NEW.user_id AND kind = 'provision') THEN
+        RAISE EXCEPTION 'a credential is of a provision user'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'credentials_user_is_provision', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.require_provision_credential() OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.require_provision_user() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1220,7 +1306,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0017_refusals' $$;
+    AS $$ SELECT '0019_feed' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -1378,6 +1464,47 @@ CREATE TABLE public.changes_pruned (
 );
 
 ALTER TABLE public.changes_pruned OWNER TO provisioning_migrator;
+
+CREATE TABLE public.credential_uses (
+    user_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    kind text NOT NULL,
+    what text NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    count bigint NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    CONSTRAINT credential_uses_bounded CHECK ((length(what) <= 256)),
+    CONSTRAINT credential_uses_kind_known CHECK ((kind = ANY (ARRAY['unknown_client_id'::text, 'wrong_key'::text, 'address'::text, 'old_password'::text])))
+);
+
+ALTER TABLE ONLY public.credential_uses FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.credential_uses OWNER TO provisioning_migrator;
+
+CREATE TABLE public.credentials (
+    user_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    previous_password_bcrypt text,
+    overlap_until timestamp with time zone,
+    rotated_at timestamp with time zone,
+    held_at timestamp with time zone,
+    held_by text,
+    most_unknown_client_ids bigint,
+    most_wrong_keys bigint,
+    most_addresses bigint,
+    hold_on_leak boolean DEFAULT false NOT NULL,
+    suspected_at timestamp with time zone,
+    version bigint DEFAULT 1 NOT NULL,
+    CONSTRAINT credentials_bcrypt_is_well_formed CHECK ((previous_password_bcrypt ~ '^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$'::text)),
+    CONSTRAINT credentials_held_by_somebody CHECK (((held_at IS NULL) = (held_by IS NULL))),
+    CONSTRAINT credentials_overlap_is_whole CHECK (((previous_password_bcrypt IS NULL) = (overlap_until IS NULL))),
+    CONSTRAINT credentials_overlap_was_rotated CHECK (((overlap_until IS NULL) OR COALESCE((overlap_until > rotated_at), false))),
+    CONSTRAINT credentials_watch_in_range CHECK (((LEAST(most_unknown_client_ids, most_wrong_keys, most_addresses) >= 0) AND (GREATEST(most_unknown_client_ids, most_wrong_keys, most_addresses) <= 1000)))
+);
+
+ALTER TABLE ONLY public.credentials FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.credentials OWNER TO provisioning_migrator;
 
 CREATE TABLE public.device_connections (
     id bigint NOT NULL,
@@ -1835,6 +1962,12 @@ ALTER TABLE ONLY public.changes
 ALTER TABLE ONLY public.changes_pruned
     ADD CONSTRAINT changes_pruned_pkey PRIMARY KEY (only_row);
 
+ALTER TABLE ONLY public.credential_uses
+    ADD CONSTRAINT credential_uses_pkey PRIMARY KEY (user_id, kind, hour, what);
+
+ALTER TABLE ONLY public.credentials
+    ADD CONSTRAINT credentials_pkey PRIMARY KEY (user_id);
+
 ALTER TABLE ONLY public.device_connections
     ADD CONSTRAINT device_connections_client_id_unique UNIQUE (account_id, client_id);
 
@@ -1938,6 +2071,14 @@ CREATE INDEX changes_by_at ON public.changes USING btree (at);
 
 CREATE INDEX changes_by_xid ON public.changes USING btree (xid);
 
+CREATE INDEX credential_uses_by_account ON public.credential_uses USING btree (account_id);
+
+CREATE INDEX credential_uses_by_hour ON public.credential_uses USING btree (hour);
+
+CREATE INDEX credentials_by_account ON public.credentials USING btree (account_id);
+
+CREATE INDEX credentials_by_overlap ON public.credentials USING btree (overlap_until) WHERE (overlap_until IS NOT NULL);
+
 CREATE INDEX device_connections_by_broker ON public.device_connections USING btree (broker_id);
 
 CREATE INDEX device_connections_by_client_id ON public.device_connections USING btree (client_id);
@@ -2032,6 +2173,10 @@ CREATE TRIGGER brokers_change AFTER INSERT OR DELETE OR UPDATE OF role, secret_s
 
 CREATE TRIGGER brokers_version BEFORE UPDATE OF role, secret_sha256, previous_secret_sha256, endpoints ON public.brokers FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
+CREATE TRIGGER credentials_user_kind BEFORE INSERT OR UPDATE OF user_id ON public.credentials FOR EACH ROW EXECUTE FUNCTION public.require_provision_credential();
+
+CREATE TRIGGER credentials_version BEFORE UPDATE ON public.credentials FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
 CREATE TRIGGER device_connections_account BEFORE INSERT OR UPDATE OF account_id ON public.device_connections FOR EACH ROW EXECUTE FUNCTION public.refuse_provision_account();
 
 CREATE TRIGGER device_connections_change AFTER UPDATE ON public.device_connections FOR EACH ROW WHEN ((((old.coupling IS DISTINCT FROM new.coupling) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.reserved_user_id IS DISTINCT FROM new.reserved_user_id))) EXECUTE FUNCTION public.note_change('client', 'client_id');
@@ -2094,6 +2239,12 @@ ALTER TABLE ONLY public.broker_accounts
 
 ALTER TABLE ONLY public.broker_accounts
     ADD CONSTRAINT broker_accounts_broker FOREIGN KEY (broker_id, broker_role) REFERENCES public.brokers(id, role) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.credential_uses
+    ADD CONSTRAINT credential_uses_user FOREIGN KEY (account_id, user_id) REFERENCES public.users(account_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.credentials
+    ADD CONSTRAINT credentials_user FOREIGN KEY (account_id, user_id) REFERENCES public.users(account_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.device_connections
     ADD CONSTRAINT device_connections_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
@@ -2172,6 +2323,10 @@ ALTER TABLE public.broker_accounts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.brokers ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.credential_uses ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.credentials ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.device_connections ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY device_users_deleted_only ON public.users AS RESTRICTIVE FOR DELETE TO provisioning_responder USING ((kind = 'device'::text));
@@ -2193,6 +2348,10 @@ CREATE POLICY every_account ON public.accounts TO provisioning_functions, provis
 CREATE POLICY every_account ON public.api_tokens TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
 CREATE POLICY every_account ON public.broker_accounts TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.credential_uses TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
+
+CREATE POLICY every_account ON public.credentials TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
 CREATE POLICY every_account ON public.device_connections TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
@@ -2241,6 +2400,10 @@ CREATE POLICY own_account ON public.accounts TO provisioning_admin USING ((id = 
 CREATE POLICY own_account ON public.api_tokens TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.broker_accounts TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.credential_uses TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.credentials TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.device_connections TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
@@ -2373,6 +2536,9 @@ GRANT ALL ON FUNCTION public.hook_changes(p_last text) TO provisioning_responder
 REVOKE ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) TO provisioning_hooks;
 
+REVOKE ALL ON FUNCTION public.hook_feed(p_position text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_feed(p_position text) TO provisioning_hooks;
+
 REVOKE ALL ON FUNCTION public.hook_heartbeat() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_heartbeat() TO provisioning_hooks;
 
@@ -2407,6 +2573,10 @@ REVOKE ALL ON FUNCTION public.next_version() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.note_change() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.note_credential_uses(p_uses jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.note_credential_uses(p_uses jsonb) TO provisioning_hooks;
+GRANT ALL ON FUNCTION public.note_credential_uses(p_uses jsonb) TO provisioning_responder;
+
 REVOKE ALL ON FUNCTION public.note_first_login() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.note_login() FROM PUBLIC;
@@ -2437,6 +2607,8 @@ GRANT ALL ON FUNCTION public.request_of_client_id(p_client_id text) TO provision
 REVOKE ALL ON FUNCTION public.require_event_author(p_key bytea, p_account_id bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.require_holder() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.require_provision_credential() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.require_provision_user() FROM PUBLIC;
 
@@ -2494,6 +2666,18 @@ GRANT SELECT ON SEQUENCE public.changes_id_seq TO provisioning_backup;
 GRANT SELECT ON TABLE public.changes_pruned TO provisioning_functions;
 GRANT SELECT,UPDATE ON TABLE public.changes_pruned TO provisioning_responder;
 GRANT SELECT ON TABLE public.changes_pruned TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.credential_uses TO provisioning_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.credential_uses TO provisioning_functions;
+GRANT SELECT,DELETE ON TABLE public.credential_uses TO provisioning_admin;
+GRANT SELECT,DELETE ON TABLE public.credential_uses TO provisioning_platform;
+GRANT SELECT,DELETE ON TABLE public.credential_uses TO provisioning_responder;
+
+GRANT SELECT ON TABLE public.credentials TO provisioning_backup;
+GRANT SELECT ON TABLE public.credentials TO provisioning_functions;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.credentials TO provisioning_admin;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.credentials TO provisioning_platform;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.credentials TO provisioning_responder;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.device_connections TO provisioning_functions;
 GRANT SELECT,DELETE,UPDATE ON TABLE public.device_connections TO provisioning_admin;

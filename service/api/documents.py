@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from service.core.credentials import OVERLAP
 from service.core.pages import MOST_ROWS, ROWS
 from service.operations.explain import MOST_ROWS as MOST_EXPLAINED
 
-Text = Annotated[str, Meta(max_length=4096)]
+# Postgres stores no NUL.
+Text = Annotated[str, Meta(max_length=4096, pattern="^[^\\0]*$")]
 Moment = Annotated[datetime.datetime, Meta(tz=True)]
 # That it has a time zone is a rule of requests and releases, said with their other problems.
 AnyMoment = datetime.datetime
@@ -61,7 +63,7 @@ class FindQuery(Strict):
 class PreviewQuery(Strict):
     """`diff`: another client id, of the same account, or of `diff_account`."""
 
-    wire: str = "json"
+    wire: Text = "json"
     diff: Text | None = None
     diff_account: Text | None = None
 
@@ -206,6 +208,28 @@ class Permissions(Strict):
     """These and no others."""
 
     permissions: list[Text]
+
+
+class Rotation(Strict):
+    """Another password (null: generated), and for how long the one before is good beside it."""
+
+    provision_password: Text | None = None
+    overlap_seconds: Annotated[int, Meta(ge=0, le=366 * 86400)] = int(OVERLAP.total_seconds())
+
+
+class RotationEnd(Strict):
+    """`even_so`: also where devices that are to be provisioned still come with the old password."""
+
+    even_so: bool = False
+
+
+class WatchChanges(Strict):
+    """From how many in two hours a leak is suspected (0: never), and whether that holds the credential."""
+
+    unknown_client_ids: Count | None = None
+    wrong_keys: Count | None = None
+    addresses: Count | None = None
+    hold: bool | None = None
 
 
 class NewToken(Strict):

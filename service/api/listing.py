@@ -7,7 +7,7 @@ from typing import Any
 
 from service.api.documents import ListQuery, RequestsQuery
 from service.api.routes import Call
-from service.core.pages import read_page
+from service.core.pages import Page, read_page
 from service.core.problems import InvalidInput, Problem
 from service.operations import lists
 from service.operations.administration import Administration
@@ -27,9 +27,24 @@ async def list_page(
     kinds: Sequence[str] | None = (),
 ) -> Mapping[str, Any]:
     """
-    {"items", "next"}; `next` is null on the last page. `show` makes a document of a row.
+    {"items", "next"}; `next` is null on the last page. `show` makes a document of a row. Else as `read_list`.
 
     Of the path's account, or of all where it names none.
+    """
+    filters, page = read_list(call, what, statuses=statuses, kinds=kinds)
+    rows, following = await lists.fetch_page(admin, what, call.path.get("account"), filters, page)
+    hidden = "" if what == "events" else "id"
+    return {
+        "items": [show({name: value for name, value in row.items() if name != hidden}) for row in rows],
+        "next": following,
+    }
+
+
+def read_list(
+    call: Call, what: str, *, statuses: Sequence[str] = (), kinds: Sequence[str] | None = ()
+) -> tuple[Filters, Page]:
+    """
+    What a list was asked for. Raises InvalidInput.
 
     `statuses` and `kinds` are the words that this list may be filtered by; `kinds` None: any word.
     """
@@ -50,12 +65,7 @@ async def list_page(
         since=query.since,
         until=query.until,
     )
-    rows, following = await lists.fetch_page(admin, what, call.path.get("account"), filters, page)
-    hidden = "" if what == "events" else "id"
-    return {
-        "items": [show({name: value for name, value in row.items() if name != hidden}) for row in rows],
-        "next": following,
-    }
+    return filters, page
 
 
 def _check(given: Sequence[str], allowed: Sequence[str], field: str) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.api import accounts, brokers, callers, devices, events, imports, requests, tokens, users
+from service.api import accounts, brokers, callers, credentials, devices, events, imports, requests, tokens, users
 from service.api.routes import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -12,6 +12,7 @@ ROUTES: tuple[Route, ...] = (
     *imports.ROUTES,
     *devices.ROUTES,
     *users.ROUTES,
+    *credentials.ROUTES,
     *tokens.ROUTES,
     *events.ROUTES,
     *brokers.ROUTES,

@@ -8,6 +8,7 @@ from service import keys
 from service.cli import secret
 from service.cli.authority import ca
 from service.cli.context import Commands, json_option
+from service.cli.credentials import credential
 from service.cli.events import events
 from service.cli.faces import refuse_server
 from service.cli.imports import import_requests, print_labels
@@ -71,6 +72,6 @@ def create_key(kid: str | None, path: str | None, as_json: bool) -> None:
 
 for command in (preview, import_requests, print_labels):
     request.add_command(command)
-for command in (account, broker, user, request, device, service, recovery_group, key, ca, token, events):
+for command in (account, broker, user, credential, request, device, service, recovery_group, key, ca, token, events):
     main.add_command(command)
 refuse_server(main)

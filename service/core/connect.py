@@ -26,6 +26,10 @@ class User:
     enabled: bool
     confirmed: bool
     password_bcrypt: str | None
+    # The password before the last rotation, while its overlap lasts.
+    previous_password_bcrypt: str | None = None
+    # Held: right passwords are not let in until that is lifted.
+    held: bool = False
     secret_sha256: bytes | None
     permissions: frozenset[str]
     version: int
@@ -81,8 +85,12 @@ class Device:
 class Facts:
     """All that is known of one username and client id at one broker, at one moment."""
 
+    # The feed's position that all of it was read at: changes from before it are in it.
+    as_of: int
     broker_role: str | None
     highest_cost: int | None
+    # Whether any credential has two passwords just now: then every refusal pays for two (D5).
+    overlap_open: bool
     user: User | None
     account: Account | None
     # Provision brokers: whether a request matches credential and client id, and is enabled.
@@ -101,8 +109,10 @@ class Facts:
     def from_document(cls, row: dict[str, Any]) -> Facts:
         """From the document that the database's `hook_facts` returns."""
         return cls(
+            as_of=int(row["as_of"]),
             broker_role=row["broker_role"],
             highest_cost=row["highest_cost"],
+            overlap_open=row["overlap_open"],
             user=User.from_document(row["user"]) if row["user"] else None,
             account=Account(**row["account"]) if row["account"] else None,
             request_enabled=row["request"]["enabled"] if row["request"] else None,
@@ -195,6 +205,17 @@ def decide_presence(
     if facts.broker_role == "provision":
         return _decide_on_provision_broker(facts, user, client_id, provision_account)
     return _decide_on_account_broker(facts, user, facts.account, client_id, narrow_reply)
+
+
+def refuse_held(facts: Facts) -> Denied | None:
+    """
+    Whether a CONNECT with the right password has to wait. None: go on.
+
+    It is trouble and no verdict: the device is right, and comes again. Whoever is connected stays.
+    """
+    if facts.user is not None and facts.user.held:
+        return Denied(reason="credential_held")
+    return None
 
 
 def _decide_service(broker_role: str, username: str, client_id: str, provision_account: str) -> Present | Denied:

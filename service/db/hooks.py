@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from service.core.connect import Facts
@@ -25,6 +26,15 @@ class BrokerSecrets:
     name: str
     role: str
     hashes: tuple[bytes, ...] = field(repr=False)
+
+
+class FeedPart(msgspec.Struct):
+    """A part of the feed: (kind, key) of what changed until `position`; `lost`: there may have been more."""
+
+    position: str
+    as_of: str
+    lost: bool
+    changes: list[tuple[str, str]]
 
 
 class HookStore:
@@ -54,6 +64,17 @@ class HookStore:
     async def facts(self, broker: str, username: str, client_id: str) -> Facts:
         """What a decision about this client of this broker is made from, at one moment."""
         return Facts.from_document(msgspec.json.decode(await self._call("facts", broker, username, client_id)))
+
+    async def feed(self, position: str | None) -> FeedPart:
+        """
+        What became visible since a position that this returned before; None: where to begin.
+
+        Raises Unavailable, and ValueError where that is no position.
+        """
+        try:
+            return msgspec.json.decode(await self._call("feed", position), type=FeedPart)
+        except asyncpg.DataError as error:
+            raise ValueError("no position of the feed") from error
 
     async def login(self, event_key: bytes, broker: str, client_id: str, facts: Facts) -> bool:
         """
@@ -98,6 +119,10 @@ class HookStore:
     async def count_logins(self, logins: Sequence[dict[str, Any]]) -> None:
         """Add counted allowed CONNECTs: {"broker", "username", "client_id", "count"}."""
         await self._call("count_logins", json.dumps(list(logins)))
+
+    async def note_credential_uses(self, uses: Sequence[dict[str, Any]]) -> None:
+        """Add counted uses of factory credentials: {"username", "kind", "what", "count"}."""
+        await self._call("note_credential_uses", json.dumps(list(uses)))
 
     async def note_seen(self, seen: Sequence[tuple[int, str, str | None, float]]) -> None:
         """Clients that were seen: (account id, client id, broker that it logged in at or None, seconds since then)."""

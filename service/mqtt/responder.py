@@ -25,7 +25,7 @@ from service.mqtt.client import Login
 from service.mqtt.leadership import Leadership
 from service.mqtt.listener import Incoming, Listener, Outgoing
 from service.mqtt.takeover import Takeovers
-from service.operations import sweep
+from service.operations import leak_watch, sweep
 from service.operations.asks import Desk
 from service.operations.kura import KuraDesk
 from service.operations.lifecycle import LifecycleDesk
@@ -161,6 +161,7 @@ class ResponderProcess:
     """`python -m service responder`."""
 
     PRUNE_EVERY = 60.0
+    WATCH_EVERY = 10.0
 
     def __init__(self, settings: ResponderSettings) -> None:
         self._settings = settings
@@ -201,6 +202,8 @@ class ResponderProcess:
             listener=self._listener(desk, login, desk.subscriptions, settings.provision_broker_name),
             chores=lambda: (
                 every(settings.sweep_interval, "sweep", lambda: sweep.close_overdue(pool, settings.event_key)),
+                every(settings.sweep_interval, "overlaps", lambda: leak_watch.end_overlaps(pool, settings.event_key)),
+                every(self.WATCH_EVERY, "leak_watch", lambda: leak_watch.watch(pool, settings.event_key)),
                 every(self.PRUNE_EVERY, "prune", lambda: sweep.prune(pool)),
                 feed.run(),
                 takeovers.run(),

@@ -20,13 +20,21 @@ from dataclasses import dataclass, field
 from service import keys, log
 from service.core import budget, names
 from service.core.budget import Budget
-from service.core.connect import Facts, Present, decide_presence, refuse_input, refuse_names, refuse_session
+from service.core.connect import (
+    Facts,
+    Present,
+    decide_presence,
+    refuse_held,
+    refuse_input,
+    refuse_names,
+    refuse_session,
+)
 from service.core.grants import Access, decide_acl
 from service.core.verdicts import Denied
 from service.db.hooks import BrokerSecrets, HookStore
 from service.db.pool import Unavailable
-from service.memory import Client, Grants, Refusals
-from service.passwords import DEFAULT_COST, Hasher, VerifiedPasswords, cost_of
+from service.memory import Client, Grants, Refusals, Uses
+from service.passwords import DEFAULT_COST, Hasher, Verified, VerifiedPasswords, cost_of
 
 # A database that did not answer in time is not waited for again for this long (seconds), where memory can answer:
 # the broker stands still while it asks, so each wait would be everybody's.
@@ -53,12 +61,28 @@ class Verdict:
 
     outcome: Outcome
     reason: str = ""
+    # For a plugin that decides about topics itself: what the client may do, and the feed's position it was read at.
+    present: Present | None = None
+    as_of: int = 0
 
     def __bool__(self) -> bool:
         return self.outcome is Outcome.ALLOWED
 
 
 ALLOWED = Verdict(Outcome.ALLOWED)
+OVER_BUDGET = Verdict(Outcome.UNAVAILABLE, "over_budget")
+
+
+def _allowed(present: Present, facts: Facts) -> Verdict:
+    return Verdict(Outcome.ALLOWED, present=present, as_of=facts.as_of)
+
+
+def _still_good(remembered: Verified | None, facts: Facts) -> bool:
+    """Whether a password that was right once is right for the row as it is now."""
+    user = facts.user
+    if remembered is None or user is None or user.version != remembered.version:
+        return False
+    return not remembered.previous or user.previous_password_bcrypt is not None
 
 
 def _denied(denied: Denied) -> Verdict:
@@ -80,6 +104,8 @@ class ConnectQuestion:
     password: str = field(repr=False)
     client_id: str
     clean: bool | None = None
+    # Where it comes from, as the plugin tells.
+    address: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +138,13 @@ class Admission:
     refusals: Refusals = field(default_factory=Refusals)
     # Allowed CONNECTs, but those of our own services.
     logins: Refusals = field(default_factory=Refusals)
+    uses: Uses = field(default_factory=Uses)
     # (account id, client id): the broker that it logged in at, or None for another sign of life.
     seen: dict[tuple[int, str], Login | None] = field(default_factory=dict)
     brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
     brokers_loaded: bool = False
+    # Rung, and replaced, when something changed.
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
     # When the database last failed to answer a topic check, monotonic.
     _trouble_at: float = -math.inf
     _budgets: dict[str, Budget] = field(default_factory=dict)
@@ -182,7 +211,7 @@ class Admission:
             facts = await self.store.facts(*client)
             stored = facts.user.secret_sha256 if facts.user else None
             matches = keys.matches(stored, keys.USER, question.password)
-            decision = self._decide(facts, question.username, question.client_id)
+            decision = self.decide(facts, question.username, question.client_id)
             if not matches:
                 decision = None  # says nothing about whoever is connected under this name
                 return _not_this_secret(facts, stored)
@@ -191,8 +220,8 @@ class Admission:
             if decision.changes and not await self.store.login(self.event_key, broker.name, question.client_id, facts):
                 decision = None
                 return Verdict(Outcome.UNAVAILABLE, "changed_meanwhile")
-            self._note_seen(decision, question.client_id, login=broker.name)
-            return ALLOWED
+            self.note_seen(decision, question.client_id, login=broker.name)
+            return _allowed(decision, facts)
         finally:
             self.grants.end_load(load, decision, keep_denied=False)
 
@@ -201,36 +230,69 @@ class Admission:
         Factory passwords (D5): a token of the broker's slow-hash budget before any look-up, known and unknown names
         alike, unless memory knows user and password; then only where the verdict is a refusal or the row is newer.
         """
-        remembered = self.passwords.version(question.username, question.password)
+        remembered = self.passwords.recall(question.username, question.password)
         if remembered is None and not self._take_token(broker.name):
-            return Verdict(Outcome.UNAVAILABLE, "over_budget")
+            return OVER_BUDGET
         load = self.grants.begin_load(client)
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = self._decide(facts, question.username, question.client_id)
-            known = remembered is not None and facts.user is not None and facts.user.version == remembered
-            if known and decision:
-                return ALLOWED
+            decision = self.decide(facts, question.username, question.client_id)
+            if decision and _still_good(remembered, facts):
+                return self._let_in(question, facts, decision, remembered)
             if remembered is not None and not self._take_token(broker.name):
                 decision = None
-                return Verdict(Outcome.UNAVAILABLE, "over_budget")
-            if not await self._verify(question, facts, refuse_anyway=not decision):
+                return OVER_BUDGET
+            verified = await self._verify(broker, question, facts, refuse_anyway=not decision)
+            if not isinstance(verified, Verified):
                 decision = None
-                return _not_this_secret(facts, facts.user.password_bcrypt if facts.user else None)
-            return ALLOWED if not isinstance(decision, Denied) else _denied(decision)
+                return verified
+            return self._let_in(question, facts, decision, verified)
         finally:
             self.grants.end_load(load, decision, keep_denied=False)
 
-    async def _verify(self, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool) -> bool:
+    def _let_in(
+        self, question: ConnectQuestion, facts: Facts, decision: Present | Denied, verified: Verified | None
+    ) -> Verdict:
+        """The password is right: what is left of the verdict, and what its use says of the credential."""
+        held = refuse_held(facts)
+        if held is not None:
+            return Verdict(Outcome.UNAVAILABLE, held.reason)
+        username, client_id = question.username, question.client_id
+        if question.address is not None:
+            self.uses.count(username, "address", question.address)
+        if isinstance(decision, Denied):
+            if decision.reason == "no_matching_request":
+                self.uses.count(username, "unknown_client_id", client_id)
+            return _denied(decision)
+        if facts.user is not None and facts.user.previous_password_bcrypt is not None:
+            self.uses.count(username, "old_password" if verified and verified.previous else "new_password", client_id)
+        return _allowed(decision, facts)
+
+    async def _verify(
+        self, broker: BrokerSecrets, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool
+    ) -> Verified | Verdict:
+        """
+        Which of the user's passwords it is; else the refusal.
+
+        While any credential on the platform has two, whoever does not have the first pays for a second one as well.
+        """
         user = facts.user
-        stored = user.password_bcrypt if user is not None else None
-        highest = max(facts.highest_cost or DEFAULT_COST, cost_of(stored) if stored else 0)
-        verified = await self.hasher.verify(question.password, stored, highest, pad=refuse_anyway)
-        if verified and user is not None:
-            self.passwords.remember(question.username, question.password, user.version)
-        else:
+        stored = [user.password_bcrypt if user else None, user.previous_password_bcrypt if user else None]
+        highest = max([facts.highest_cost or DEFAULT_COST, *(cost_of(one) for one in stored if one)])
+        verified: Verified | None = None
+        for previous, one in enumerate(stored if facts.overlap_open else stored[:1]):
+            if previous and not self._take_token(broker.name):
+                return OVER_BUDGET
+            right = await self.hasher.verify(question.password, one, highest, pad=refuse_anyway)
+            if right and verified is None and user is not None:
+                verified = Verified(user.version, bool(previous))
+            if verified is not None and not refuse_anyway:
+                break
+        if verified is None:
             self.passwords.forget(question.username, question.password)
+            return _not_this_secret(facts, user.password_bcrypt if user else None)
+        self.passwords.remember(question.username, question.password, verified)
         return verified
 
     def _take_token(self, broker: str) -> bool:
@@ -243,7 +305,7 @@ class Admission:
         """May this client use this topic?"""
         client = (broker.name, question.username, question.client_id)
         try:
-            decision = await self._presence_in_time(client)
+            decision = await self.presence_in_time(client)
         except (Unavailable, TimeoutError):
             self._trouble_at = time.monotonic()
             fallback = self.grants.without_database(client)
@@ -255,17 +317,18 @@ class Admission:
         granted = decide_acl(decision.grants, question.acc, question.topic)
         if isinstance(granted, Denied):
             return self._refuse_acl(client, question, _denied(granted))
-        self._note_seen(decision, question.client_id)
+        self.note_seen(decision, question.client_id)
         return ALLOWED
 
-    async def _presence_in_time(self, client: Client) -> Present | Denied:
-        """`_presence`; a database that hung a moment ago is not waited for again. Raises Unavailable, TimeoutError."""
+    async def presence_in_time(self, client: Client) -> Present | Denied:
+        """The client's rights. A database that hung a moment ago is not waited for again. Raises Unavailable, TimeoutError."""
         if time.monotonic() - self._trouble_at < TROUBLE_LASTS and self.grants.without_database(client) is not None:
             raise Unavailable
         async with asyncio.timeout(self.patience):
             return await self._presence(client)
 
-    def _decide(self, facts: Facts, username: str, client_id: str) -> Present | Denied:
+    def decide(self, facts: Facts, username: str, client_id: str) -> Present | Denied:
+        """The core's decision by this process's settings."""
         return decide_presence(facts, username, client_id, self.provision_account, narrow_reply=self.narrow_reply)
 
     async def _presence(self, client: Client) -> Present | Denied:
@@ -283,7 +346,7 @@ class Admission:
         decision: Present | Denied | None = None
         try:
             facts = await self.store.facts(*client)
-            decision = self._decide(facts, username, client_id)
+            decision = self.decide(facts, username, client_id)
             return decision
         finally:
             self.grants.end_load(load, decision, keep_denied=True)
@@ -293,7 +356,8 @@ class Admission:
         self.refusals.count(client, verdict.reason, question.topic, access)
         return verdict
 
-    def _note_seen(self, decision: Present, client_id: str, login: str | None = None) -> None:
+    def note_seen(self, decision: Present, client_id: str, login: str | None = None) -> None:
+        """A sign of life; `login`: at this broker."""
         if decision.account_id is not None:
             key = (decision.account_id, client_id)
             self.seen[key] = (login, time.monotonic()) if login is not None else self.seen.get(key)
@@ -307,4 +371,7 @@ class Admission:
     def note_changes(self, changes: list[tuple[str, str]], lost: bool) -> bool:
         """The feed was heard. Returns whether brokers must be loaded anew."""
         self.grants.note_changes(changes, lost)
+        if changes or lost:
+            self.bell, rung = asyncio.Event(), self.bell
+            rung.set()
         return lost or any(kind == "broker" for kind, _ in changes)

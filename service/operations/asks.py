@@ -26,6 +26,7 @@ from service.operations.events import Author
 from service.operations.runs import RunKeys
 
 _REQUESTS = queries.load("provision_requests")
+_CREDENTIALS = queries.load("credentials")
 
 
 class AnswerTooLarge(Exception):
@@ -172,6 +173,7 @@ async def note_refusal(case: Case, refused: Refused) -> tuple[str, int | None]:
     if refused.key_failure and request is not None:
         failures, since, busy = asks.throttle_key_failures(request.key_failures, request.key_failures_since, case.now)
         await case.connection.execute(_REQUESTS["note_key_failure"], request.id, failures, since)
+        await case.connection.execute(_CREDENTIALS["note_wrong_key"], request.user_id, request.client_id)
         if busy:
             code, retry_after = "busy", asks.RETRY_AFTER_BUSY
     if code == "busy":

@@ -21,6 +21,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "requests": {"client_id": "text", "created_at": "timestamptz", "modified_at": "timestamptz"},
     "devices": {"client_id": "text", "created_at": "timestamptz"},
     "users": {"name": "text", "created_at": "timestamptz"},
+    "credentials": {"name": "text", "created_at": "timestamptz"},
     "events": {"at": "timestamptz"},
 }
 

@@ -15,6 +15,7 @@ _REQUESTS = queries.load("provision_requests")
 _RUNS = queries.load("provision_runs")
 _EVENTS = queries.load("events")
 _FEED = queries.load("feed")
+_CREDENTIALS = queries.load("credentials")
 _CHAINS = queries.load("event_chains")
 
 KEEP_CHANGES = datetime.timedelta(minutes=10)
@@ -60,6 +61,7 @@ async def prune(pool: Pool) -> None:
         await connection.execute(_FEED["prune_one_time_passwords"])
         await connection.execute(_EVENTS["prune_refusals"], KEEP_REFUSALS, MOST_REFUSALS)
         await connection.execute(_EVENTS["prune_logins"], KEEP_LOGINS, MOST_LOGINS)
+        await connection.execute(_CREDENTIALS["prune_uses"])
         made = await connection.fetchval(_CHAINS["make_partitions"])
     if made:
         _log.info("event_partitions_made", count=len(made))

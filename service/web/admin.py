@@ -99,6 +99,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = _problem(failed)
     except web.HTTPException as error:
         response = _problem(_from_aiohttp(error))
+    except asyncpg.DataError:
+        response = _problem(Failed(400, "Bad request", "a value is no text that can be stored, or out of range"))
     except (Unavailable, *TRANSIENT):
         response = _problem(Failed(503, "Unavailable", "the database is away", Retry_After=str(RETRY_AFTER)))
     except Exception:

@@ -26,10 +26,10 @@ from service.memory import Grants
 from service.operations.admission import AclQuestion, Admission, ConnectQuestion, Outcome, Verdict
 from service.passwords import Hasher, VerifiedPasswords
 from service.settings import HooksSettings
+from service.web import plugin
+from service.web.keys import ADMISSION, BROKER
+from service.web.plugin import answer, describe
 from service.web.process import build_observability, every, running, serve
-
-ADMISSION = web.AppKey("admission", Admission)
-BROKER = web.RequestKey("broker", BrokerSecrets)
 
 MAX_BODY_BYTES = 64 * 1024
 # go-auth never drops an idle connection and does not repeat a POST on one that we close (brokers.md section 1).
@@ -66,6 +66,8 @@ class _User(msgspec.Struct):
     password: str
     clientid: str
     clean: bool | None = None
+    address: str | None = None
+    grants: bool = False
 
 
 class _Acl(msgspec.Struct):
@@ -100,7 +102,10 @@ def parse_body(body: bytes, content_type: str, kind: type[_Body]) -> _Body | Non
     return None
 
 
-def _respond(verdict: Verdict) -> web.Response:
+def respond(verdict: Verdict, *, with_grants: bool = False) -> web.Response:
+    """What a broker is told; `with_grants`: our plugin wants what the client may do as well."""
+    if with_grants and verdict.present is not None:
+        return answer(describe(verdict.present, verdict.as_of))
     return web.Response(status=verdict.outcome.value, body=_BODIES[verdict.outcome], content_type="application/json")
 
 
@@ -127,7 +132,7 @@ async def _answer(
     QUESTIONS.labels(route, verdict.outcome.name.lower()).inc()
     if not verdict and body is not None:
         _REFUSALS.write(route=route, broker=request[BROKER].name, reason=verdict.reason, **_who(body))
-    return _respond(verdict)
+    return respond(verdict, with_grants=getattr(body, "grants", False))
 
 
 class _RefusalLog:
@@ -159,7 +164,11 @@ async def ask_user(request: web.Request) -> web.Response:
 
     def decide(admission: Admission, broker: BrokerSecrets, body: _User) -> Awaitable[Verdict]:
         question = ConnectQuestion(
-            username=body.username, password=body.password, client_id=body.clientid, clean=body.clean
+            username=body.username,
+            password=body.password,
+            client_id=body.clientid,
+            clean=body.clean,
+            address=body.address,
         )
         return admission.connect(broker, question)
 
@@ -178,7 +187,7 @@ async def ask_acl(request: web.Request) -> web.Response:
 
 async def ask_superuser(_request: web.Request) -> web.Response:
     """`POST /hooks/superuser`: nobody is one (D9). Our plugin asks it once, to see whether its secret is right."""
-    return _respond(NO_SUPERUSERS)
+    return respond(NO_SUPERUSERS)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -188,7 +197,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Who asks comes first, for every route there is or is not. Whatever goes wrong is 503 without a word about it."""
     if not request.app[ADMISSION].brokers_loaded:  # 401 would blame the secret, and go-auth takes it for a verdict
-        return _respond(NOT_READY)
+        return respond(NOT_READY)
     broker = request.app[ADMISSION].authenticate_broker(request.headers.get("Authorization"))
     if broker is None:
         UNAUTHENTICATED.inc()
@@ -206,7 +215,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.Response(status=error.status, body=b'{"ok":false}', content_type="application/json")
     except Exception:
         _log.error("question_failed", path=request.path, broker=broker.name, exc_info=True)
-        return _respond(Verdict(Outcome.UNAVAILABLE, "internal_error"))
+        return respond(Verdict(Outcome.UNAVAILABLE, "internal_error"))
 
 
 def build_app(admission: Admission) -> web.Application:
@@ -218,6 +227,7 @@ def build_app(admission: Admission) -> web.Application:
             web.post("/hooks/user", ask_user),
             web.post("/hooks/acl", ask_acl),
             web.post("/hooks/superuser", ask_superuser),
+            *plugin.ROUTES,
         ]
     )
     return app
@@ -335,6 +345,13 @@ class HooksProcess:
                 await admission.store.count_logins(logins)
             except Exception:
                 admission.logins.give_back(logins)
+                raise
+        uses = admission.uses.take()
+        if uses:
+            try:
+                await admission.store.note_credential_uses(uses)
+            except Exception:
+                admission.uses.give_back(uses)
                 raise
         seen = list(admission.seen.items())[:MOST_SEEN]
         if seen:

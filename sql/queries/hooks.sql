@@ -5,8 +5,8 @@
 SELECT name, role, secret_sha256, previous_secret_sha256 FROM hook_brokers();
 
 -- name: facts
--- What a decision about a client is made from.
-SELECT hook_facts($1, $2, $3);
+-- What a decision about a client is made from, and from when it is (the same snapshot).
+SELECT hook_facts($1, $2, $3) || jsonb_build_object('as_of', pg_snapshot_xmin(pg_current_snapshot())::text);
 
 -- name: login
 -- An allowed login that changes rows: 'moved', or 'changed' where what was decided on no longer stands.
@@ -20,6 +20,10 @@ SELECT hook_use_one_time_password($1, $2);
 -- What changed since, and where to go on.
 SELECT hook_changes($1);
 
+-- name: feed
+-- What became visible since a position, each change once.
+SELECT hook_feed($1);
+
 -- name: heartbeat
 -- A sign of life.
 SELECT hook_heartbeat();
@@ -31,6 +35,10 @@ SELECT count_refusals($1::jsonb);
 -- name: count_logins
 -- Allowed CONNECTs of the last moments.
 SELECT count_logins($1::jsonb);
+
+-- name: note_credential_uses
+-- Uses of factory credentials in the last moments.
+SELECT note_credential_uses($1::jsonb);
 
 -- name: note_seen
 -- Clients that were seen.

@@ -1,5 +1,6 @@
--- Lists that may be long, of one account ($1; NULL: of all). Each takes the same filters, NULL leaves one out: client ids (of users:
--- names), statuses, kinds, a text, since, until. operations/lists.py puts order and page around them.
+-- Lists that may be long, of one account ($1; NULL: of all). Each takes the same filters, NULL leaves one out: client ids
+-- (of users and credentials: names), statuses, kinds, a text, since, until. operations/lists.py puts order and page
+-- around them.
 
 -- name: requests
 -- Provision requests, with the word that people see for each (core/states.py: shown_status) and the last run.
@@ -51,6 +52,20 @@ SELECT u.id, a.name AS account, u.name, u.kind, u.enabled, u.confirmed_at, u.ver
 FROM users u LEFT JOIN accounts a ON a.id = u.account_id
 WHERE ($1::bigint IS NULL OR u.account_id = $1) AND ($2::text[] IS NULL OR u.name = ANY ($2)) AND $3::text[] IS NULL
     AND ($4::text[] IS NULL OR u.kind = ANY ($4))
+    AND ($5::text IS NULL OR strpos(lower(u.name), lower($5)) > 0)
+    AND ($6::timestamptz IS NULL OR u.created_at >= $6) AND ($7::timestamptz IS NULL OR u.created_at < $7);
+
+-- name: credentials
+-- Factory credentials (client ids: their names), never a secret.
+SELECT u.id, a.name AS account, u.name, u.enabled, u.created_at,
+    (SELECT count(*) FROM provision_requests q WHERE q.user_id = u.id) AS requests,
+    (SELECT count(*) FROM provision_requests q WHERE q.user_id = u.id AND q.activation_key_sha256 IS NULL) AS requests_without_key,
+    k.rotated_at, k.overlap_until, coalesce(k.overlap_until > clock_timestamp(), false) AS overlap_open,
+    k.held_at, k.held_by, k.suspected_at, coalesce(k.hold_on_leak, false) AS hold_on_leak,
+    k.most_unknown_client_ids, k.most_wrong_keys, k.most_addresses, coalesce(k.version, 0) AS version
+FROM users u JOIN accounts a ON a.id = u.account_id LEFT JOIN credentials k ON k.user_id = u.id
+WHERE u.account_id = $1 AND u.kind = 'provision' AND ($2::text[] IS NULL OR u.name = ANY ($2))
+    AND $3::text[] IS NULL AND $4::text[] IS NULL
     AND ($5::text IS NULL OR strpos(lower(u.name), lower($5)) > 0)
     AND ($6::timestamptz IS NULL OR u.created_at >= $6) AND ($7::timestamptz IS NULL OR u.created_at < $7);
 

@@ -20,6 +20,10 @@ SELECT version FROM device_connections WHERE id = $1 FOR UPDATE;
 -- A user's.
 SELECT version FROM users WHERE id = $1 FOR UPDATE;
 
+-- name: credential
+-- A factory credential's; 0: nothing was ever done to it.
+SELECT coalesce((SELECT version FROM credentials WHERE user_id = $1 FOR UPDATE), 0);
+
 -- name: broker
 -- A broker's.
 SELECT version FROM brokers WHERE id = $1 FOR UPDATE;

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from service.operations import moves
+from service.operations import credentials, moves
 from service.operations.explain import explain
 from tests.e2e.mqtt_raw import Client
 from tests.support.database import PASSWORD, make_request
 from tests.support.devices import ask, connect, connect_code, eventually, reply
-from tests.support.world import ROOT, World
+from tests.support.world import ROOT, World, is_own_plugin
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -216,3 +216,32 @@ async def test_a_flood_of_one_device_keeps_nobody_waiting(world: World) -> None:
     assert await world.database.value(refused) < 1000
     flooder.close()
     victim.close()
+
+
+async def test_a_leaked_credential_is_seen_and_held(world: World) -> None:
+    """Client ids that no request has, from an address that our plugin tells; the hold lets the thief in no more."""
+    await make_request(world.admin, "gw-1", provision_username="fleet")
+    await credentials.watch(world.admin, "acme", "fleet", unknown_client_ids=3, hold=True)
+
+    async def all_counted() -> bool:
+        """Beyond the budget a CONNECT is not heard."""
+        for number in range(3):
+            await connect_code(world.provision_port, f"x-{number}", "fleet", PASSWORD)
+        shown = await credentials.show_credential(world.admin, "acme", "fleet")
+        return bool(shown["last_two_hours"]["unknown_client_ids"] == 3)
+
+    async def held() -> bool:
+        shown = await credentials.show_credential(world.admin, "acme", "fleet")
+        return bool(shown["held_by"] == "leak watch")
+
+    await eventually(all_counted)
+
+    await eventually(held, patience=60)
+    shown = await credentials.show_credential(world.admin, "acme", "fleet")
+    addresses = 1 if is_own_plugin() else 0
+    assert shown["last_two_hours"] == {"unknown_client_ids": 3, "wrong_keys": 0, "addresses": addresses}
+    await connect_code(world.provision_port, "gw-1", "fleet", PASSWORD)
+    await explained(world, "gw-1", "credential_held")
+    await credentials.lift(world.admin, "acme", "fleet")
+    client = await connect(world, "gw-1", "fleet")
+    client.close()

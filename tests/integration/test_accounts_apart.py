@@ -14,7 +14,7 @@ from service.core.problems import InvalidInput
 from service.db.pool import Connection
 from service.operations import accounts, users
 from tests.support.database import PASSWORD, Database
-from tests.support.faulty_rows import DEFAULTS, GLOBEX, ground, insert
+from tests.support.faulty_rows import DEFAULTS, GLOBEX, GLOBEX_FACTORY, ground, insert
 from tests.support.scene import Scene
 
 # What else differs in a row of the other account.
@@ -25,6 +25,8 @@ OF_GLOBEX: dict[str, dict[str, str]] = {
     "run_steps": {"run_id": "(SELECT max(id) FROM provision_runs)"},
     "refusals": {"username": "'x'"},
     "logins": {"username": "'x'"},
+    "credentials": {"user_id": GLOBEX_FACTORY},
+    "credential_uses": {"user_id": GLOBEX_FACTORY},
     "api_tokens": {"token_sha256": "sha256('y')"},
     "idempotency_keys": {"token_id": "(SELECT max(id) FROM api_tokens)"},
 }
@@ -32,6 +34,8 @@ FRESH = {
     "users": {"name": "'newer'"}, "devices": {"client_id": "'newer'"}, "device_connections": {"client_id": "'newer'"},
     "provision_requests": {"client_id": "'newer'"}, "provision_applications": {"position": "2"},
     "run_steps": {"position": "9"}, "refusals": {"reason": "'newer'"}, "logins": {"username": "'newer'"},
+    "credentials": {"user_id": "(SELECT id FROM users WHERE name = 'factory-gw-2')"},
+    "credential_uses": {"what": "'newer'"},
     "user_permissions": {"permission": "'data:manage'"},
     "api_tokens": {"token_sha256": "sha256('newer')", "name": "'newer'"},
     "idempotency_keys": {"key_sha256": "sha256('newer')"}, "releases": {"used_at": "now()"},
@@ -41,7 +45,7 @@ FRESH = {
 TABLES = (
     "users", "user_permissions", "devices", "device_connections", "releases", "provision_requests",
     "provision_applications", "provision_runs", "run_steps", "events", "event_heads", "event_checkpoints",
-    "refusals", "logins", "api_tokens", "idempotency_keys", "broker_accounts",
+    "refusals", "logins", "credentials", "credential_uses", "api_tokens", "idempotency_keys", "broker_accounts",
 )  # fmt: skip
 
 
@@ -165,6 +169,7 @@ async def test_own_rows_can_be_deleted(apart: Apart) -> None:
         "run_steps",
         "refusals",
         "logins",
+        "credential_uses",
         "api_tokens",
         "provision_applications",
         "releases",

@@ -263,3 +263,10 @@ async def test_the_docs_lines_by_curl(scene: Scene, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [".run", "platform-token"]
     kinds = await scene.kinds("api-device")
     assert kinds == ["request_created", "request_changed", "request_disabled", "request_enabled", "request_deleted"]
+
+
+async def test_a_nul_is_refused_by_name(api: Api) -> None:
+    """Postgres stores none (found by the fuzzer: it was a 500)."""
+    refused = await api("POST", "/accounts", {"name": "third", "brokers": ["account\0broker"]})
+    assert refused.status == 422
+    assert "brokers" in refused.text

@@ -7,7 +7,7 @@ import asyncio
 from service.db.migrations import Migrator, files
 from service.db.pool import open_pool
 from service.keys import Secret
-from service.operations import accounts, users
+from service.operations import accounts, credentials, users
 from service.operations.administration import Administration
 from tests.integration.conftest import Blank
 from tests.support.catalog import BOOKKEEPING
@@ -45,6 +45,10 @@ async def _fill(scene: Scene, admin: Administration, account: str, broker: str, 
     assert await scene.login(device, broker=broker)
     assert not await scene.gate.connect(broker, "nobody", "at all", "x-1")
     await scene.gate.store.count_refusals(scene.gate.admission.refusals.take())
+    await credentials.rotate(admin, account, f"factory-open-{number}")
+    await scene.gate.store.note_credential_uses(
+        [{"username": f"factory-open-{number}", "kind": "address", "what": "127.0.0.1", "count": 1}]
+    )
     await scene.gate.store.count_logins(scene.gate.admission.logins.take())
     await _fill_by_hand(scene, account, device)
 

@@ -72,6 +72,11 @@ DEFAULTS: dict[str, dict[str, str]] = {
         "broker": "'b'", "username": "'u'", "client_id": "'c'", "hour": "'epoch'", "count": "1", "first_at": "'epoch'",
         "last_at": "'epoch'",
     },
+    "credentials": {"account_id": ACME, "user_id": FACTORY},
+    "credential_uses": {
+        "account_id": ACME, "user_id": FACTORY, "kind": "'address'", "what": "'x'", "hour": "'epoch'", "count": "1",
+        "last_at": "'epoch'",
+    },
     "api_tokens": {
         "account_id": ACME, "name": "'tok'", "role": "'auditor'", "token_sha256": HASH, "expires_on": "'infinity'",
         "created_by": "'tester'",
@@ -354,6 +359,33 @@ CASES: dict[str, list[str]] = {
     ],
     "logins_account_id_fkey": [insert("logins", account_id=NOBODY)],
     "refusals_account_id_fkey": [insert("refusals", account_id=NOBODY)],
+    "credentials_pkey": [insert("credentials") + "; " + insert("credentials")],
+    "credentials_user": [insert("credentials", account_id=GLOBEX)],
+    "credentials_user_is_provision": each("credentials", "user_id", ANN, GENERATED),
+    "credentials_overlap_is_whole": [
+        insert("credentials", previous_password_bcrypt=BCRYPT),
+        insert("credentials", rotated_at="now()", overlap_until="'infinity'"),
+    ],
+    "credentials_overlap_was_rotated": [
+        insert("credentials", previous_password_bcrypt=BCRYPT, overlap_until="'infinity'"),
+        insert("credentials", previous_password_bcrypt=BCRYPT, overlap_until="now()", rotated_at="now()"),
+    ],
+    "credentials_bcrypt_is_well_formed": each(
+        "credentials", "previous_password_bcrypt", *BAD_HASHES, overlap_until="'infinity'", rotated_at="now()"
+    ),
+    "credentials_held_by_somebody": [
+        insert("credentials", held_at="now()"),
+        insert("credentials", held_by="'tester'"),
+    ],
+    "credentials_watch_in_range": [
+        *each("credentials", "most_unknown_client_ids", "-1", "1001"),
+        *each("credentials", "most_wrong_keys", "-1", "1001"),
+        *each("credentials", "most_addresses", "-1", "1001"),
+    ],
+    "credential_uses_pkey": [insert("credential_uses") + "; " + insert("credential_uses")],
+    "credential_uses_user": [insert("credential_uses", account_id=GLOBEX), insert("credential_uses", user_id=NOBODY)],
+    "credential_uses_kind_known": each("credential_uses", "kind", "'new_password'", "''"),
+    "credential_uses_bounded": each("credential_uses", "what", "repeat('a', 257)"),
     "api_tokens_name_rule": each("api_tokens", "name", *BAD_NAMES),
     "api_tokens_name_unique": [
         insert("api_tokens") + "; " + insert("api_tokens", token_sha256="sha256('y')"),

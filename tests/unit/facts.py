@@ -42,8 +42,10 @@ PERSON = dataclasses.replace(DEVICE_USER, kind="person", confirmed=False)
 SERVICE_USER = dataclasses.replace(DEVICE_USER, kind="service", confirmed=False, permissions=frozenset())
 
 NOTHING = Facts(
+    as_of=0,
     broker_role=None,
     highest_cost=None,
+    overlap_open=False,
     user=None,
     account=None,
     request_enabled=None,

@@ -141,7 +141,9 @@ def test_facts_are_read_from_the_database_s_document() -> None:
     claim = {"held": False, "given_away": True, "release": release}
     row = {
         "broker_role": "account",
+        "as_of": "744",
         "highest_cost": 10,
+        "overlap_open": True,
         "user": {
             "id": 7,
             "kind": "device",
@@ -216,7 +218,9 @@ def test_what_the_database_does_not_know_is_none() -> None:
         **missing,
         "broker_role": None,
         "provisioned": False,
+        "as_of": "0",
         "highest_cost": None,
+        "overlap_open": False,
         "reserved_elsewhere": False,
         "client_id_of_another_account": None,
     }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from service import passwords
-from service.passwords import VerifiedPasswords, cost_of, hash_password, spend, spend_difference, verify
+from service.passwords import Verified, VerifiedPasswords, cost_of, hash_password, spend, spend_difference, verify
 from tests.unit.strategies import any_text
 
 PASSWORD = "Abcdefghijk-"
@@ -176,23 +176,23 @@ async def test_a_right_password_pays_in_full_only_where_it_is_refused_anyway(til
 
 def test_what_was_verified_is_known_under_its_version() -> None:
     memory = VerifiedPasswords(10)
-    assert memory.version("factory", PASSWORD) is None
-    memory.remember("factory", PASSWORD, 3)
-    assert memory.version("factory", PASSWORD) == 3
-    memory.remember("factory", PASSWORD, 4)
-    assert memory.version("factory", PASSWORD) == 4
-    assert memory.version("factory", PASSWORD + "x") is None
-    assert memory.version("Factory", PASSWORD) is None
-    assert memory.version(PASSWORD, "factory") is None
+    assert memory.recall("factory", PASSWORD) is None
+    memory.remember("factory", PASSWORD, Verified(3, False))
+    assert memory.recall("factory", PASSWORD) == (3, False)
+    memory.remember("factory", PASSWORD, Verified(4, False))
+    assert memory.recall("factory", PASSWORD) == (4, False)
+    assert memory.recall("factory", PASSWORD + "x") is None
+    assert memory.recall("Factory", PASSWORD) is None
+    assert memory.recall(PASSWORD, "factory") is None
 
 
 def test_what_is_right_no_more_is_forgotten() -> None:
     memory = VerifiedPasswords(10)
-    memory.remember("factory", PASSWORD, 3)
+    memory.remember("factory", PASSWORD, Verified(3, False))
     memory.forget("factory", "another")
-    assert memory.version("factory", PASSWORD) == 3
+    assert memory.recall("factory", PASSWORD) == (3, False)
     memory.forget("factory", PASSWORD)
-    assert memory.version("factory", PASSWORD) is None
+    assert memory.recall("factory", PASSWORD) is None
 
 
 @pytest.mark.parametrize(
@@ -209,33 +209,38 @@ def test_what_is_right_no_more_is_forgotten() -> None:
 def test_username_and_password_do_not_run_together(known: tuple[str, str], tried: tuple[str, str]) -> None:
     """go-auth's cache let `plant-7` in with the password of `plant` (reliability.md, finding 1)."""
     memory = VerifiedPasswords(10)
-    memory.remember(*known, 1)
-    assert memory.version(*tried) is None
-    assert memory.version(*known) == 1
+    memory.remember(*known, Verified(1, False))
+    assert memory.recall(*tried) is None
+    assert memory.recall(*known) == (1, False)
 
 
 @given(any_text, any_text, any_text, any_text)
 def test_only_the_same_pair_is_known(username: str, password: str, other_name: str, other: str) -> None:
     memory = VerifiedPasswords(10)
-    memory.remember(username, password, 1)
-    assert (memory.version(other_name, other) == 1) is ((other_name, other) == (username, password))
+    memory.remember(username, password, Verified(1, False))
+    assert (memory.recall(other_name, other) == (1, False)) is ((other_name, other) == (username, password))
 
 
 def test_memory_is_bounded_and_the_least_used_goes_first() -> None:
     memory = VerifiedPasswords(3)
     for number in range(3):
-        memory.remember(f"user-{number}", PASSWORD, number)
-    assert memory.version("user-0", PASSWORD) == 0
-    memory.remember("user-3", PASSWORD, 3)
-    assert [memory.version(f"user-{number}", PASSWORD) for number in range(4)] == [0, None, 2, 3]
+        memory.remember(f"user-{number}", PASSWORD, Verified(number, False))
+    assert memory.recall("user-0", PASSWORD) == (0, False)
+    memory.remember("user-3", PASSWORD, Verified(3, False))
+    assert [memory.recall(f"user-{number}", PASSWORD) for number in range(4)] == [
+        (0, False),
+        None,
+        (2, False),
+        (3, False),
+    ]
 
 
 def test_memory_holds_no_password() -> None:
     """Under a key of this process: two processes remember the same pair differently."""
     one, two = VerifiedPasswords(10), VerifiedPasswords(10)
     for memory in (one, two):
-        memory.remember("factory", PASSWORD, 1)
-    held = [repr(vars(memory)["_versions"]) for memory in (one, two)]
+        memory.remember("factory", PASSWORD, Verified(1, False))
+    held = [repr(vars(memory)["_verified"]) for memory in (one, two)]
     assert held[0] != held[1]
     assert PASSWORD not in held[0]
     assert "factory" not in held[0]

@@ -1,0 +1,5 @@
+SET lock_timeout = '5s';
+SET statement_timeout = '60s';
+DROP FUNCTION hook_feed(text);
+
+CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0018_credentials' $$;
