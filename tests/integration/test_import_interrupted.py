@@ -54,7 +54,11 @@ async def written(database: Database, least: int) -> None:
     await until(enough)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [(DATABASE, signal.SIGKILL), (DATABASE, signal.SIGINT), (DATABASE, signal.SIGTERM), (SERVER, signal.SIGKILL)],
+    indirect=["program"],
+)
 async def test_ended_at_half_and_run_again(
     command: Program, database: Database, write: Write, result: str, number: signal.Signals
 ) -> None:

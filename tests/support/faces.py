@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import ssl
 import tempfile
@@ -38,7 +39,7 @@ async def opened(face: str, admin: Administration, database: Database, **environ
         yield provision(database, **environment)
         return
     async with asked(admin) as program:
-        yield program.with_(**environment)
+        yield dataclasses.replace(program.with_(**environment), quick=True)
 
 
 @asynccontextmanager
