@@ -13,6 +13,7 @@ from service.operations import accounts, moves, requests, users
 from service.operations.admission import Outcome
 from tests.support.command import INVALID, TIME, Program, contents
 from tests.support.database import ENDPOINT, Database
+from tests.support.faces import on_database
 from tests.support.faulty_rows import ground
 from tests.support.gate import WRITE
 from tests.support.scene import ACCOUNT, Scene, open_administration
@@ -208,6 +209,7 @@ async def test_an_endpoint_in_use_stays(scene: Scene, database: Database, progra
 
 
 @pytest.mark.parametrize("state", ["OPEN", "RUNNING", "PROVISIONED", "ABANDONED"])
+@on_database
 async def test_who_needs_an_endpoint(scene: Scene, database: Database, state: str, program: Program) -> None:
     await {"OPEN": scene.request, "RUNNING": scene.run, "PROVISIONED": scene.provision, "ABANDONED": scene.abandon}[
         state

@@ -16,7 +16,7 @@ from tests.support import kura_snapshot
 from tests.support.command import INVALID, Program, contents
 from tests.support.database import Database, make_account, make_request
 from tests.support.desk import ask
-from tests.support.faces import DATABASE
+from tests.support.faces import on_database
 from tests.support.hostile_xml import AFTER, BEFORE, laughs
 from tests.support.scene import Scene
 
@@ -78,6 +78,7 @@ async def test_json_and_xml_are_stored_alike(command: Program, admin: Administra
         (b"\xff\xfe", ["unreadable"]),
     ],
 )
+@on_database
 async def test_bad_files_change_nothing(
     command: Program, database: Database, tmp_path: Path, content: bytes, broken: list[str]
 ) -> None:
@@ -162,7 +163,7 @@ async def test_bad_applications_change_nothing(
     assert await contents(database) == before
 
 
-@pytest.mark.parametrize("program", [DATABASE], indirect=True)
+@on_database
 async def test_how_many_there_may_be_is_a_setting(command: Program) -> None:
     many = json.dumps([{**HEATER, "name": f"a{n}"} for n in range(10)])
     done = await command(

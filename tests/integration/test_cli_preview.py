@@ -13,7 +13,7 @@ from service.operations.administration import Administration
 from tests.support.command import INVALID, Program, contents
 from tests.support.database import ENDPOINT, Database, make_account, make_request
 from tests.support.desk import ask
-from tests.support.faces import DATABASE
+from tests.support.faces import on_database
 from tests.support.scene import Scene
 
 APPLICATION = {"name": "heater", "version": "1", "url": "https://h/x", "sha256": "ab" * 32, "size": 5}
@@ -69,7 +69,7 @@ async def test_xml_as_it_would_be_sent(command: Program, database: Database) -> 
     assert await contents(database) == before
 
 
-@pytest.mark.parametrize("program", [DATABASE], indirect=True)
+@on_database
 async def test_an_answer_that_is_too_long_by_now_is_told(command: Program) -> None:
     for wire in ("json", "kura"):
         document = (await command("request", "preview", "gw-1", "--wire", wire, "--json")).json()

@@ -7,6 +7,7 @@ import pytest
 from service.operations import accounts
 from tests.support.command import INVALID, TIME, Program, contents
 from tests.support.database import Database
+from tests.support.faces import on_database
 from tests.support.scene import Scene
 
 
@@ -78,6 +79,7 @@ async def test_every_problem_is_named(
 @pytest.mark.parametrize(
     "options", [(), ("--to", "globex", "--cancel"), ("--cancel", "--until", "2999-01-01T00:00:00Z"), ("--until", "x")]
 )
+@on_database
 async def test_say_to_or_cancel(two: Scene, database: Database, options: tuple[str, ...], program: Program) -> None:
     before = await contents(database)
     await program("device", "release", "gw-1", *options, status=INVALID)

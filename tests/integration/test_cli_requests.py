@@ -12,6 +12,7 @@ from service import keys
 from service.operations.administration import Administration
 from tests.support.command import INVALID, TIME, Program, contents
 from tests.support.database import ENDPOINT, Database, make_account, make_request
+from tests.support.faces import on_database
 from tests.support.scene import Scene
 
 CREATE = ("request", "create", "gw-1", "--username", "factory-gw-1")
@@ -156,6 +157,7 @@ async def test_a_date_without_a_time_zone_is_said_with_the_other_problems(comman
         ("too", "much"),
     ],
 )
+@on_database
 async def test_create_refuses_what_it_does_not_understand(
     command: Program, database: Database, options: tuple[str, ...]
 ) -> None:
@@ -167,6 +169,7 @@ async def test_create_refuses_what_it_does_not_understand(
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": {"b": null}}', "\xff", None])
+@on_database
 async def test_create_refuses_a_configuration(
     command: Program, database: Database, tmp_path: Path, content: str | None
 ) -> None:

@@ -36,10 +36,9 @@ from tests.support.command import (
     elsewhere,
 )
 from tests.support.database import PASSWORD, Database, make_account, make_request
-from tests.support.faces import SERVER, asked, remote
+from tests.support.faces import asked, by_server, remote
 
 TOKEN = "pt_" + "x" * 43
-by_server = pytest.mark.parametrize("program", [SERVER], indirect=True)
 
 
 async def test_nobody_at_the_servers_port(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from tests.integration.test_import import (
 )
 from tests.support.command import DONE, INVALID, UNREACHABLE, Program
 from tests.support.database import Database
-from tests.support.faces import DATABASE, SERVER, asked
+from tests.support.faces import DATABASE, SERVER, asked, by_server, on_database
 from tests.support.scene import until
 
 __all__ = ["command", "result", "write"]
@@ -99,7 +99,7 @@ async def _ended_at_half(
     await database.check_invariants()
 
 
-@pytest.mark.parametrize("program", [DATABASE], indirect=True)
+@on_database
 @pytest.mark.parametrize("committed", [False, True])
 async def test_the_key_of_a_row_that_never_came_to_be_is_given_again(
     command: Program, database: Database, write: Write, result: str, committed: bool
@@ -128,7 +128,7 @@ async def test_the_key_of_a_row_that_never_came_to_be_is_given_again(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("program", [SERVER], indirect=True)
+@by_server
 @pytest.mark.parametrize("cuts", [1, TRIES])
 @pytest.mark.parametrize("committed", [False, True])
 async def test_a_connection_that_dies_loses_no_key(

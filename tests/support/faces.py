@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import structlog
 
 from service.operations.administration import Administration
@@ -21,6 +22,9 @@ from tests.support.command import Program, provision
 from tests.support.database import Database
 
 DATABASE, SERVER = FACES = ("database", "server")
+# Of cases that a command judges by itself, before it asks anybody; and of those that only a server has.
+on_database = pytest.mark.parametrize("program", [DATABASE], indirect=True)
+by_server = pytest.mark.parametrize("program", [SERVER], indirect=True)
 
 
 def remote(url: str, token: str, folder: Path, **environment: str) -> Program:
