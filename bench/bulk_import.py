@@ -1,6 +1,7 @@
 """
-An import of 100,000 rows with one shared credential, the same again, and one that is killed at half and run again: the
-real command, as a process of its own, on a Postgres of its own. Seconds, and the most memory that the process had.
+An import of 100,000 rows with one shared credential, the same again, and one that is killed at half and run again, on
+the database and over HTTP: the real command, as a process of its own, on a Postgres of its own. Seconds, and the most
+memory that the process had.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench.report import line
 from bench.worlds import bench_database
+from embedded.processes import Managed, answers, free_port
+from service.core.access import Role
 from service.keys import ACTIVATION_KEY, secret_hash
+from service.operations import tokens
+from service.operations.administration import Administration
 from tests.support.command import settings
 from tests.support.database import PASSWORD, Database, make_account
 
@@ -33,25 +40,53 @@ def write_file(path: Path, prefix: str, rows: int) -> None:
     path.chmod(0o600)
 
 
-def start(database: Database, file: Path, result: Path) -> subprocess.Popen[bytes]:
+Environment = Mapping[str, str]
+
+
+def start(environment: Environment, file: Path, result: Path) -> subprocess.Popen[bytes]:
     """The command."""
     return subprocess.Popen(
         [sys.executable, "-m", "service", "cli", "request", "import", str(file), "--result", str(result), "--json"],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            **settings(database),
-            "PROVISION_BCRYPT_COST": "10",
-            "PROVISION_ACCOUNT": "acme",
-        },
+        env=dict(environment),
         stdout=subprocess.DEVNULL,
     )
 
 
-def measure(what: str, database: Database, file: Path, result: Path) -> None:
+def on_database(database: Database) -> dict[str, str]:
+    """What a process of ours needs for a database."""
+    common = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    return {**common, **settings(database), "PROVISION_BCRYPT_COST": "10", "PROVISION_ACCOUNT": "acme"}
+
+
+@asynccontextmanager
+async def over_http(database: Database, admin: Administration, folder: Path) -> AsyncIterator[tuple[Environment, int]]:
+    """The command's environment with a server to ask, and the server's process id."""
+    environment, port, metrics_port = on_database(database), free_port(), free_port()
+    ports = {"PROVISION_API_PORT": str(port), "PROVISION_API_METRICS_PORT": str(metrics_port)}
+    server = Managed(
+        name="admin",
+        command=[sys.executable, "-m", "service", "admin"],
+        environment={**environment, **ports},
+        folder=folder,
+        is_ready=lambda: answers(f"http://127.0.0.1:{metrics_port}/readyz"),
+    )
+    await asyncio.to_thread(server.start)
+    try:
+        made = await tokens.create_token(admin, None, "bench", role=Role.PLATFORM_ADMINISTRATOR)
+        token = folder / "token"
+        token.touch(mode=0o600)
+        token.write_text(made.token)
+        common = {name: environment[name] for name in ("PATH", "PYTHONPATH", "PROVISION_ACCOUNT")}
+        named = {"PROVISION_SERVER": f"http://127.0.0.1:{port}", "PROVISION_TOKEN_FILE": str(token)}
+        yield {**common, **named}, server.pid() or 0
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+def measure(what: str, environment: Environment, file: Path, result: Path) -> None:
     """Run it to its end; print seconds and megabytes."""
     began = time.monotonic()
-    process = start(database, file, result)
+    process = start(environment, file, result)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - began
@@ -80,6 +115,29 @@ async def _read(path: Path) -> str:
     return await asyncio.to_thread(path.read_text)
 
 
+async def measure_face(face: str, environment: Environment, database: Database, folder: Path) -> None:
+    """A new file, the same again, and one that is killed at half and run again."""
+    first, second = f"{face}-a-", f"{face}-b-"
+    for prefix in (first, second):
+        write_file(folder / f"{prefix}.csv", prefix, ROWS)
+    files = {prefix: (folder / f"{prefix}.csv", folder / f"{prefix}.result") for prefix in (first, second)}
+    await asyncio.to_thread(measure, f"{face}: {ROWS:,} rows", environment, *files[first])
+    await asyncio.to_thread(measure, f"{face}: the same again", environment, *files[first])
+    process = start(environment, *files[second])
+    count = "SELECT count(*) FROM provision_requests WHERE client_id LIKE $1"
+    for _ in range(6000):
+        if await database.value(count, f"{second}%") >= ROWS // 2:
+            break
+        await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    line(f"{face}: rows that were there when it was killed", await database.value(count, f"{second}%"), unit="")
+    await asyncio.to_thread(measure, f"{face}: run again after that", environment, *files[second])
+    for prefix, (_, result) in files.items():
+        wrong = await wrong_keys(database, await _read(result), prefix)
+        line(f"{face}: keys lost or wrong, file {prefix}", wrong, 0, unit="")
+
+
 async def main() -> None:
     """Print the figures."""
     print("Import:")
@@ -87,23 +145,12 @@ async def main() -> None:
         await make_account(admin)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            write_file(folder / "a.csv", "a-", ROWS)
-            await asyncio.to_thread(measure, f"{ROWS:,} rows", database, folder / "a.csv", folder / "a.result")
-            await asyncio.to_thread(measure, "the same again", database, folder / "a.csv", folder / "a.result")
-            write_file(folder / "b.csv", "b-", ROWS)
-            process = start(database, folder / "b.csv", folder / "b.result")
-            count = "SELECT count(*) FROM provision_requests WHERE client_id LIKE 'b-%'"
-            for _ in range(6000):
-                if await database.value(count) >= ROWS // 2:
-                    break
-                await asyncio.sleep(0.05)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            line("rows that were there when it was killed", await database.value(count), unit="")
-            await asyncio.to_thread(measure, "run again after that", database, folder / "b.csv", folder / "b.result")
-            for prefix in "ab":
-                wrong = await wrong_keys(database, await _read(folder / f"{prefix}.result"), f"{prefix}-")
-                line(f"keys lost or wrong, file {prefix}", wrong, 0, unit="")
+            await measure_face("database", on_database(database), database, folder)
+            async with over_http(database, admin, folder) as (environment, pid):
+                await measure_face("server", environment, database, folder)
+                status = await _read(Path(f"/proc/{pid}/status"))
+                peak = int(status.partition("VmHWM:")[2].split()[0])
+                line("server: memory of the server", peak / 1024, GOAL_MEGABYTES, unit="MB")
             broken = await database.broken_invariants()
             line("invariants that do not hold", len(broken), 0, unit="")
 

@@ -1,15 +1,15 @@
 """
 An import from a file: every row is checked before the first is written, then they are written in batches.
 
-It reads the file twice and keeps of a row only its names and one byte, so that a file may be as long as it likes. The
-two operations are called as they are, with rows, so that they may as well be somewhere else.
+It reads the file twice and keeps of a row only its names and one byte, so that a file may be as long as it likes. What
+checks and what writes rows is called with rows and may be anywhere: a written row may be written again, unchanged.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,11 @@ from service.core.problems import InvalidInput, Problem
 from service.core.requests import gets_activation_key
 from service.import_file import Read, Reader, identity
 from service.import_results import PENDING, ResultFile
-from service.operations import imports
-from service.operations.administration import Administration
-from service.operations.imports import Hashes
 
 BATCH = 1000
 MOST_BATCH = 5000
+
+Work = Callable[[Sequence[Row]], Awaitable[list[Outcome]]]
 
 # What the check pass remembers of a row for the write pass.
 SKIP, CREATE, CREATE_SHARED, CHANGE, CHANGE_WITH_KEY = range(5)
@@ -89,13 +88,15 @@ class Import:
     """
     One file into one account. `refused`, `changed` and `advanced` are told while it goes on.
 
+    `check_rows` and `write_rows`: what becomes of rows, in their order (operations/imports.py).
+
     `advanced` gets how much of the file was checked, in bytes, or how many rows were written.
     """
 
-    admin: Administration
     account: str
     reader: Reader
-    update: bool = False
+    check_rows: Work
+    write_rows: Work
     batch: int = BATCH
     refused: Callable[[Refusal], None] = lambda _refusal: None
     changed: Callable[[Outcome], None] = lambda _outcome: None
@@ -106,7 +107,6 @@ class Import:
     keys_made: int = 0
     keys_reused: int = 0
     _seen: Seen = field(default_factory=Seen)
-    _hashes: Hashes = field(default_factory=Hashes)
     _states: bytearray = field(default_factory=bytearray)
     _settled: list[dict[str, Any]] = field(default_factory=list)
     _identity: tuple[int, int, int] | None = None
@@ -134,9 +134,7 @@ class Import:
             for read in reads
             if read.row is not None
         ]
-        outcomes = iter(
-            await imports.check_rows(self.admin, self.account, rows, update=self.update, hashes=self._hashes)
-        )
+        outcomes = iter(await self.check_rows(rows))
         for read in reads:
             if read.row is None:
                 self._refuse(self.checked, read.line, read.client_id, read.problems)
@@ -215,7 +213,7 @@ class Import:
         )
         if made:
             result.sync()
-        outcomes = await imports.write_batch(self.admin, self.account, rows, update=self.update, hashes=self._hashes)
+        outcomes = await self.write_rows(rows)
         result.add(_line(outcome, _said(outcome)) for outcome in outcomes)
         for outcome in outcomes:
             result.pending.pop(outcome.client_id, None)

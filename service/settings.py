@@ -259,6 +259,10 @@ class AdminSettings(AdministratorSettings):
 
     api_host: str = setting("address of the API: TLS in front unless it is loopback", default="127.0.0.1")
     api_port: int = setting("port of the administrators' API", parse=PORT, default=8084)
+    api_wrong_token_rate: float = setting(
+        "wrong tokens a second that one address is told are wrong", parse=_number(0.001, 1e6), default=0.2
+    )
+    api_wrong_token_burst: float = setting("how many of them may be saved up", parse=_number(1, 1e6), default=20.0)
     api_metrics_host: str = setting("address of /livez, /readyz and /metrics of the API", default="127.0.0.1")
     api_metrics_port: int = setting("port of /livez, /readyz and /metrics of the API", parse=PORT, default=8085)
 

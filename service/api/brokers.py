@@ -8,17 +8,18 @@ from msgspec import UNSET
 
 from service.api.documents import BrokerChanges, NewBroker, Served
 from service.api.routes import Call, Route
+from service.core.names import RESPONDER
 from service.core.problems import InvalidInput, NotFound, Problem
-from service.operations import accounts, broker_ca, brokers
+from service.operations import accounts, broker_ca, brokers, users
 from service.operations.administration import Administration
 
 BROKER = "/brokers/{broker}"
 
 
 async def _show(admin: Administration, name: str) -> dict[str, Any]:
-    found = [row for row in await accounts.list_brokers(admin) if row["name"] == name]
+    found = [row for row in await accounts.list_brokers(admin) if row["name"].lower() == name.lower()]
     if not found:
-        raise NotFound("broker", "there is no such broker")
+        raise NotFound("broker", f"there is no broker {name!r}")
     return found[0]
 
 
@@ -39,11 +40,12 @@ async def _change(admin: Administration, call: Call) -> Any:
     if (body.endpoints is UNSET) == (body.ca is UNSET):
         raise InvalidInput([Problem(field="endpoints", rule="one_at_a_time", text="give either endpoints or ca")])
     name = call.path["broker"]
+    removed: list[str] = []
     if body.endpoints is not UNSET:
-        await brokers.change_endpoints(admin, name, body.endpoints)
+        removed = await brokers.change_endpoints(admin, name, body.endpoints)
     elif body.ca is not UNSET:
         await broker_ca.change(admin, name, body.ca)
-    return await _show(admin, name)
+    return {**await _show(admin, name), "removed": removed}
 
 
 async def _serve(admin: Administration, call: Call) -> Any:
@@ -66,7 +68,18 @@ async def _finish(admin: Administration, call: Call) -> Any:
     return await _show(admin, call.path["broker"])
 
 
+async def _responder_password(admin: Administration, _call: Call) -> Any:
+    return {"name": RESPONDER, "password": await users.put_responder_password(admin)}
+
+
 ROUTES = (
+    Route(
+        name="set_responder_password",
+        method="POST",
+        path="/services/responder/password",
+        summary="A new password for ~responder, shown this once; the one before is good no more",
+        run=_responder_password,
+    ),
     Route(name="list_brokers", method="GET", path="/brokers", summary="Every broker", run=_list),
     Route(
         name="create_broker",
@@ -77,6 +90,7 @@ ROUTES = (
         body=NewBroker,
         status=201,
         made="/brokers",
+        shown_once="secret",
     ),
     Route(
         name="change_broker",

@@ -56,7 +56,7 @@ async def _cancel(admin: Administration, call: Call) -> Any:
 
 async def _releases(admin: Administration, call: Call) -> Any:
     query: ReleasesQuery = call.query
-    return {"items": await releases.list_releases(admin, call.path["account"], query.client_id)}
+    return {"items": await releases.list_releases(admin, call.path.get("account"), query.client_id)}
 
 
 async def _show_connection(admin: Administration, call: Call) -> Any:
@@ -82,6 +82,14 @@ ROUTES = (
         method="GET",
         path=DEVICES,
         summary="Devices, by period, client ids, statuses and text, a page at a time",
+        run=_list,
+        query=ListQuery,
+    ),
+    Route(
+        name="list_all_devices",
+        method="GET",
+        path="/devices",
+        summary="Devices of all accounts, as list_devices",
         run=_list,
         query=ListQuery,
     ),
@@ -137,6 +145,14 @@ ROUTES = (
         method="GET",
         path=f"{ACCOUNT}/releases",
         summary="Releases from and to the account",
+        run=_releases,
+        query=ReleasesQuery,
+    ),
+    Route(
+        name="list_all_releases",
+        method="GET",
+        path="/releases",
+        summary="Releases from and to all accounts",
         run=_releases,
         query=ReleasesQuery,
     ),

@@ -15,6 +15,8 @@ from service.operations.explain import MOST_ROWS as MOST_EXPLAINED
 # Postgres stores no NUL.
 Text = Annotated[str, Meta(max_length=4096, pattern="^[^\\0]*$")]
 Moment = Annotated[datetime.datetime, Meta(tz=True)]
+# That it has a time zone is a rule of requests and releases, said with their other problems.
+AnyMoment = datetime.datetime
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 # As a file has it: Kura's XML, or JSON.
 Configuration = Annotated[str, Meta(max_length=1024 * 1024)]
@@ -46,11 +48,24 @@ class ExplainQuery(Strict):
     limit: Annotated[int, Meta(ge=1, le=MOST_EXPLAINED)] = MOST_EXPLAINED
 
 
+class RequestsQuery(ListQuery):
+    """`whole`: each with its configuration and applications; pages are shorter then."""
+
+    whole: bool = False
+
+
+class FindQuery(Strict):
+    """What the account has of the client id: request, device, client (device or connection) or claim (a holder)."""
+
+    of: Text = "request"
+
+
 class PreviewQuery(Strict):
-    """`diff`: another client id of the account."""
+    """`diff`: another client id, of the same account, or of `diff_account`."""
 
     wire: Text = "json"
     diff: Text | None = None
+    diff_account: Text | None = None
 
 
 class ReleasesQuery(Strict):
@@ -65,14 +80,56 @@ class VerifyQuery(Strict):
     client_id: Text | None = None
 
 
-class Application(Strict):
-    """A package that a device installs; size in bytes."""
+Number = Annotated[int, Meta(ge=-1, le=2**63 - 1)]
 
-    name: Text
-    version: Text
-    url: Text
-    sha256: Text
-    size: int
+
+class CheckpointQuery(Strict):
+    """The lines after this one."""
+
+    account_id: Number = -1
+    request_id: Number = -1
+
+
+class CheckpointLine(Strict):
+    """A chain's end as it was once; `head` in hex."""
+
+    account_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    request_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    count: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    head: Annotated[str, Meta(max_length=64)]
+
+
+class CheckpointLines(Strict):
+    """Lines of a checkpoint's file; only an account's, or a client id's, are looked at."""
+
+    lines: Annotated[list[CheckpointLine], Meta(max_length=1000)]
+    account: Text | None = None
+    client_id: Text | None = None
+
+
+class Dropped(Strict):
+    """The first month to keep, like 2030-01."""
+
+    before: Annotated[str, Meta(max_length=16)]
+
+
+# Packages that a device installs, in order. What is wrong with them is said with the other problems of a request.
+Applications = Annotated[
+    list[dict[str, Any]],
+    Meta(
+        extra_json_schema={
+            "items": {
+                "type": "object",
+                "properties": {
+                    **{name: {"type": "string"} for name in ("name", "version", "url", "sha256")},
+                    "size": {"type": "integer", "description": "in bytes"},
+                },
+                "required": ["name", "version", "url", "sha256", "size"],
+                "additionalProperties": False,
+            }
+        }
+    ),
+]
 
 
 class NewAccount(Strict):
@@ -98,12 +155,12 @@ class NewRequestBody(Strict):
     provision_password: Text
     generate_activation_key: bool | None = None
     provision_endpoint: Text | None = None
-    activates_on: Moment | None = None
-    expires_on: Moment | None = None
+    activates_on: AnyMoment | None = None
+    expires_on: AnyMoment | None = None
     reserve_user: bool = True
     device_connection_coupling: Text = "INHERITED"
     additional_device_configuration: dict[str, dict[str, Any]] | Configuration = {}
-    applications: list[Application] = []
+    applications: Applications = []
     maximum_attempts: int = 5
     start_on_birth: bool = False
     enabled: bool = True
@@ -115,12 +172,12 @@ class RequestChanges(Strict):
     new_activation_key: bool = False
     remove_activation_key: bool = False
     provision_endpoint: Text | UnsetType = UNSET
-    activates_on: Moment | UnsetType = UNSET
-    expires_on: Moment | UnsetType | None = UNSET
+    activates_on: AnyMoment | UnsetType = UNSET
+    expires_on: AnyMoment | UnsetType | None = UNSET
     reserve_user: bool | UnsetType = UNSET
     device_connection_coupling: Text | UnsetType = UNSET
     additional_device_configuration: dict[str, dict[str, Any]] | Configuration | UnsetType = UNSET
-    applications: list[Application] | UnsetType = UNSET
+    applications: Applications | UnsetType = UNSET
     maximum_attempts: int | UnsetType = UNSET
     start_on_birth: bool | UnsetType = UNSET
 
@@ -129,7 +186,7 @@ class NewRelease(Strict):
     """To which account, until when (30 days unless said)."""
 
     to: Text
-    until: Moment | None = None
+    until: AnyMoment | None = None
 
 
 class ConnectionChangesBody(Strict):

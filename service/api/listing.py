@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from service.api.documents import ListQuery
+from service.api.documents import ListQuery, RequestsQuery
 from service.api.routes import Call
 from service.core.pages import Page, read_page
 from service.core.problems import InvalidInput, Problem
 from service.operations import lists
 from service.operations.administration import Administration
 from service.operations.lists import Filters
+
+# Rows of a page where each may have a configuration of tens of kilobytes.
+SHORT = 50
 
 
 async def list_page(
@@ -23,11 +26,16 @@ async def list_page(
     statuses: Sequence[str] = (),
     kinds: Sequence[str] | None = (),
 ) -> Mapping[str, Any]:
-    """{"items", "next"}; `next` is null on the last page. `show` makes a document of a row. Else as `read_list`."""
+    """
+    {"items", "next"}; `next` is null on the last page. `show` makes a document of a row. Else as `read_list`.
+
+    Of the path's account, or of all where it names none.
+    """
     filters, page = read_list(call, what, statuses=statuses, kinds=kinds)
-    rows, following = await lists.fetch_page(admin, what, call.path["account"], filters, page)
+    rows, following = await lists.fetch_page(admin, what, call.path.get("account"), filters, page)
+    hidden = "" if what == "events" else "id"
     return {
-        "items": [show({name: value for name, value in row.items() if name != "id"}) for row in rows],
+        "items": [show({name: value for name, value in row.items() if name != hidden}) for row in rows],
         "next": following,
     }
 
@@ -47,7 +55,8 @@ def read_list(
     ]
     if problems:
         raise InvalidInput(problems)
-    page = read_page(sort=query.sort, limit=query.limit, after=query.after, columns=tuple(lists.COLUMNS[what]))
+    limit = min(query.limit, SHORT) if isinstance(query, RequestsQuery) and query.whole else query.limit
+    page = read_page(sort=query.sort, limit=limit, after=query.after, columns=tuple(lists.COLUMNS[what]))
     filters = Filters(
         client_ids=query.client_id,
         statuses=query.status,

@@ -44,6 +44,7 @@ ERRORS = {
     413: "The body is too large",
     415: "The body is not JSON",
     422: "A rule is broken: nothing was changed",
+    429: "Too many wrong tokens came from this address, try again later",
     503: "The database is away, try again",
 }
 

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from service import configuration_file
 from service.api.accounts import ACCOUNT
-from service.api.documents import ExplainQuery, ListQuery, NewRequestBody, PreviewQuery, RequestChanges
+from service.api.documents import ExplainQuery, NewRequestBody, PreviewQuery, RequestChanges, RequestsQuery
 from service.api.listing import list_page
 from service.api.routes import Call, Route
 from service.core import device_config
@@ -49,14 +49,23 @@ def _from_list(row: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _list(admin: Administration, call: Call) -> Any:
-    return await list_page(admin, call, "requests", lambda row: _cut(_from_list(row), call), statuses=STATUSES)
+    query: RequestsQuery = call.query
+    page = await list_page(admin, call, "requests", lambda row: _cut(_from_list(row), call), statuses=STATUSES)
+    if not query.whole or call.reduced:
+        return page
+    names = [row["client_id"] for row in page["items"]]
+    rows = await requests.list_requests(admin, call.path.get("account"), names)
+    found = {(row["account"], row["client_id"]): row for row in rows}
+    # One that was deleted meanwhile is left out.
+    kept = [found[key] for row in page["items"] if (key := (row["account"], row["client_id"])) in found]
+    return {**page, "items": kept}
 
 
 async def _show(admin: Administration, call: Call, client_id: str | None = None) -> dict[str, Any]:
     name = client_id or call.path["client_id"]
-    rows = await requests.list_requests(admin, call.path["account"], name)
+    rows = await requests.list_requests(admin, call.path["account"], [name])
     if not rows:
-        raise NotFound("client_id", "there is no such provision request")
+        raise NotFound("client_id", f"there is no provision request for {name!r}")
     return _cut(rows[0], call)
 
 
@@ -71,15 +80,10 @@ def _configuration(given: Any) -> Any:
     return configuration
 
 
-def _applications(given: list[Any]) -> list[dict[str, Any]]:
-    return [msgspec.structs.asdict(application) for application in given]
-
-
 async def _create(admin: Administration, call: Call) -> Any:
     body: NewRequestBody = call.body
     values = msgspec.structs.asdict(body)
     values["additional_device_configuration"] = _configuration(body.additional_device_configuration)
-    values["applications"] = _applications(body.applications)
     created = await requests.create_request(admin, call.path["account"], NewRequest(**values))
     return {
         **await _show(admin, call, body.client_id), "activation_key_shown_once": created.activation_key,
@@ -91,8 +95,6 @@ async def _change(admin: Administration, call: Call) -> Any:
     given = {name: value for name, value in msgspec.structs.asdict(call.body).items() if value is not UNSET}
     if "additional_device_configuration" in given:
         given["additional_device_configuration"] = _configuration(given["additional_device_configuration"])
-    if "applications" in given:
-        given["applications"] = _applications(call.body.applications)
     changed = await requests.change_request(admin, call.path["account"], call.path["client_id"], Changes(**given))
     return {**await _show(admin, call), "activation_key_shown_once": changed.activation_key, "notices": changed.notices}
 
@@ -130,21 +132,27 @@ async def _preview(admin: Administration, call: Call) -> Any:
     made = await preview.preview_request(admin, account, call.path["client_id"], wire=query.wire)
     if query.diff is None:
         return preview.as_document(made)
-    other = await preview.preview_request(admin, account, query.diff, wire=query.wire)
+    if call.caller.account is not None and query.diff_account not in (None, account):
+        raise NotFound("diff_account", "is another account")
+    other = await preview.preview_request(admin, query.diff_account or account, query.diff, wire=query.wire)
     differ, untold = differences(made.preview, other.preview)
     return {
+        "account": account,
+        "client_id": call.path["client_id"],
+        "wire": query.wire,
+        "other": query.diff,
         "differences": [vars(difference) for difference in differ],
         "secret_on_both_sides": [{"component": component, "parameter": parameter} for component, parameter in untold],
     }
 
 
 async def _explain(admin: Administration, call: Call) -> Any:
-    account, period = call.path["account"], _period(call.query)
+    account, period = call.path.get("account"), _period(call.query)
     return {"items": await explain.explain(admin, call.path["client_id"], account, period, reduced=call.reduced)}
 
 
 async def _explain_correlation(admin: Administration, call: Call) -> Any:
-    account, period = call.path["account"], _period(call.query)
+    account, period = call.path.get("account"), _period(call.query)
     rows = await explain.explain_correlation_id(
         admin, call.path["correlation_id"], account, period, reduced=call.reduced
     )
@@ -173,7 +181,15 @@ ROUTES = (
         path=REQUESTS,
         summary="Provision requests, by period, client ids, statuses and text, a page at a time",
         run=_list,
-        query=ListQuery,
+        query=RequestsQuery,
+    ),
+    Route(
+        name="list_all_requests",
+        method="GET",
+        path="/provision-requests",
+        summary="Provision requests of all accounts, as list_requests",
+        run=_list,
+        query=RequestsQuery,
     ),
     Route(
         name="create_request",
@@ -184,6 +200,7 @@ ROUTES = (
         body=NewRequestBody,
         status=201,
         made=f"{REQUESTS}/{{client_id}}",
+        shown_once="activation_key_shown_once",
     ),
     Route(name="show_request", method="GET", path=REQUEST, summary="One request with its last run", run=_show),
     Route(
@@ -232,6 +249,22 @@ ROUTES = (
         method="GET",
         path=f"{ACCOUNT}/correlation-ids/{{correlation_id}}/explain",
         summary="What a refused device's correlation id stands for",
+        run=_explain_correlation,
+        query=ExplainQuery,
+    ),
+    Route(
+        name="explain_anywhere",
+        method="GET",
+        path="/client-ids/{client_id}/explain",
+        summary="Why a client id is where it is, in whatever account",
+        run=_explain,
+        query=ExplainQuery,
+    ),
+    Route(
+        name="explain_correlation_id_anywhere",
+        method="GET",
+        path="/correlation-ids/{correlation_id}/explain",
+        summary="What a correlation id stands for, in whatever account",
         run=_explain_correlation,
         query=ExplainQuery,
     ),

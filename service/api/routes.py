@@ -11,6 +11,9 @@ import msgspec
 from service.core.access import Role
 from service.operations.administration import Administration
 
+# What is done, of how much, and how many things that were.
+Watch = Callable[[int, int, int], None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
@@ -24,13 +27,18 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request, read and allowed. `reduced`: the caller may see progress only."""
+    """
+    One request, read and allowed. `reduced`: the caller may see progress only.
+
+    `watch`: who in this process is told how far it is, such as a person at a terminal; nobody over HTTP.
+    """
 
     caller: Caller
     path: Mapping[str, str]
     query: Any = None
     body: Any = field(default=None, repr=False)
     reduced: bool = False
+    watch: Watch | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,4 +74,8 @@ class Route:
     status: int = 200
     made: str | None = None
     versioned: bool = False
+    # The field of the answer that is there this once: a secret that was made.
+    shown_once: str | None = None
+    # Whether doing it twice comes to the same as once, beyond what its method says: then it may be tried again.
+    repeatable: bool = False
     answer: Any = dict[str, Any]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from service.api import accounts, brokers, credentials, devices, events, requests, tokens, users
+from service.api import accounts, brokers, callers, credentials, devices, events, imports, requests, tokens, users
 from service.api.routes import Route
 
 ROUTES: tuple[Route, ...] = (
+    *callers.ROUTES,
     *accounts.ROUTES,
     *requests.ROUTES,
+    *imports.ROUTES,
     *devices.ROUTES,
     *users.ROUTES,
     *credentials.ROUTES,

@@ -46,6 +46,7 @@ ROUTES = (
         body=NewToken,
         status=201,
         made=TOKENS,
+        shown_once="token",
     ),
     Route(
         name="revoke_token",
@@ -71,6 +72,7 @@ ROUTES = (
         body=NewPlatformToken,
         status=201,
         made="/tokens",
+        shown_once="token",
     ),
     Route(
         name="revoke_platform_token",

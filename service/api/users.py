@@ -16,7 +16,7 @@ from service.operations.lists import Filters
 
 USERS = f"{ACCOUNT}/users"
 USER = f"{USERS}/{{username}}"
-KINDS = ("provision", "device", "person")
+KINDS = ("provision", "device", "person", "service")
 
 
 async def _list(admin: Administration, call: Call) -> Any:
@@ -66,6 +66,14 @@ ROUTES = (
         query=ListQuery,
     ),
     Route(
+        name="list_all_users",
+        method="GET",
+        path="/users",
+        summary="Users of all accounts and our own, as list_users",
+        run=_list,
+        query=ListQuery,
+    ),
+    Route(
         name="create_user",
         method="POST",
         path=USERS,
@@ -74,6 +82,7 @@ ROUTES = (
         body=NewUser,
         status=201,
         made=USERS,
+        shown_once="password",
     ),
     Route(
         name="grant_user",

@@ -7,11 +7,9 @@ from typing import Any
 import click
 
 from service.cli import output
-from service.cli.context import account_option, confirm, json_option, run, yes_option
-from service.core.connections import ConnectionChanges
-from service.core.requests import COUPLINGS, UNSET
-from service.operations import connections
-from service.operations.administration import Administration
+from service.cli.calls import Caller, run
+from service.cli.context import account_option, confirm, json_option, yes_option
+from service.core.requests import COUPLINGS
 
 NOBODY = "none"
 
@@ -41,20 +39,19 @@ def connection(
     """
     Change a device connection, at once also for whoever is connected; without options, show it.
     """
-    changes = ConnectionChanges(
-        coupling=UNSET if coupling is None else coupling,
-        reserved_user=UNSET if reserved_user is None else None if reserved_user == NOBODY else reserved_user,
-        allow_user_change=UNSET if allow_user_change is None else allow_user_change,
-    )
+    changes: dict[str, Any] = {"coupling": coupling, "reserved_user": reserved_user}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if reserved_user == NOBODY:
+        changes["reserved_user"] = None
+    if allow_user_change is not None:
+        changes["allow_user_change"] = allow_user_change
 
-    async def operation(admin: Administration) -> dict[str, Any]:
-        name = await _account(admin, account, client_id)
-        notices: tuple[str, ...] = ()
-        if changes.given():
-            notices = (await connections.change_connection(admin, name, client_id, changes)).notices
-        return {**await connections.show_connection(admin, name, client_id), "notices": notices}
+    async def work(call: Caller) -> dict[str, Any]:
+        path = {"account": await call.account_of(client_id, account, of="client"), "client_id": client_id}
+        shown = await call("change_connection" if changes else "show_connection", path, body=changes)
+        return {**shown, "notices": shown.get("notices", [])}
 
-    row = run(operation, as_json=as_json)
+    row = run(work, as_json=as_json)
     if as_json:
         output.print_json(row)
         return
@@ -63,8 +60,15 @@ def connection(
     output.print_record(row)
 
 
-async def _account(admin: Administration, account: str | None, client_id: str) -> str:
-    return account or await connections.find_account_of_client(admin, client_id)
+def _delete(route: str, client_id: str, account: str | None, *, as_json: bool) -> tuple[str, Any]:
+    """The account, and what was answered."""
+
+    async def work(call: Caller) -> tuple[str, Any]:
+        name = await call.account_of(client_id, account, of="client")
+        return name, await call(route, {"account": name, "client_id": client_id})
+
+    done: tuple[str, Any] = run(work, as_json=as_json)
+    return done
 
 
 @click.command("connection-delete")
@@ -76,12 +80,7 @@ def delete_connection(client_id: str, account: str | None, yes: bool, as_json: b
     """Forget a device connection with its coupling and reservation; the next login makes a new one."""
     confirm(f"Delete the device connection of {client_id}?", yes=yes)
 
-    async def operation(admin: Administration) -> str:
-        name = await _account(admin, account, client_id)
-        await connections.delete_connection(admin, name, client_id)
-        return name
-
-    name = run(operation, as_json=as_json)
+    name, _ = _delete("delete_connection", client_id, account, as_json=as_json)
     text = f"deleted the device connection of {client_id}"
     output.say(text, {"account": name, "client_id": client_id, "deleted": True}, as_json=as_json)
 
@@ -95,11 +94,8 @@ def delete_device(client_id: str, account: str | None, yes: bool, as_json: bool)
     """Delete a device with its connection, and the generated users that deleted requests left behind."""
     confirm(f"Delete device {client_id} with its connection and users?", yes=yes)
 
-    async def operation(admin: Administration) -> tuple[str, list[str]]:
-        name = await _account(admin, account, client_id)
-        return name, await connections.delete_device(admin, name, client_id)
-
-    name, users = run(operation, as_json=as_json)
+    name, answer = _delete("delete_device", client_id, account, as_json=as_json)
+    users = answer["deleted_users"]
     text = f"deleted device {client_id}" + "".join(f", user {user}" for user in users)
     document = {"account": name, "client_id": client_id, "deleted": True, "deleted_users": users}
     output.say(text, document, as_json=as_json)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 import click
 
 from service.cli import output, secret
-from service.cli.context import account_option, json_option, needed, run
+from service.cli.calls import Caller, check_account, run
+from service.cli.context import account_option, json_option
 from service.core.credentials import OVERLAP
 from service.operations import credentials
-from service.operations.administration import Administration
 
 
 class _Duration(click.ParamType[datetime.timedelta]):
@@ -37,13 +36,23 @@ def credential() -> None:
     """Factory credentials: provision usernames and their passwords, often shared by many devices."""
 
 
+async def _ask(call: Caller, route: str, account: str | None, username: str, body: Any = None) -> tuple[str, Any]:
+    """The account, and what a route of its credential answers."""
+    whose = await call.needed(account)
+    return whose, await call(route, {"account": whose, "username": username}, body=body)
+
+
+async def _list(call: Caller, account: str | None) -> list[dict[str, Any]]:
+    return await call.items("list_credentials", await call.needed(account))
+
+
 @credential.command("list")
 @account_option
 @json_option
 def list_credentials(account: str | None, as_json: bool) -> None:
     """An account's factory credentials, with what was counted of them in the last two hours."""
-    name = needed(account)
-    rows = run(lambda admin: credentials.list_credentials(admin, name), as_json=as_json)
+    check_account(account)
+    rows = run(lambda call: _list(call, account), as_json=as_json)
     if as_json:
         output.print_json(rows)
         return
@@ -60,8 +69,8 @@ def list_credentials(account: str | None, as_json: bool) -> None:
 @json_option
 def show(username: str, account: str | None, as_json: bool) -> None:
     """One credential: its rotation, who still comes with the old password, its hold, its watch."""
-    name = needed(account)
-    row = run(lambda admin: credentials.show_credential(admin, name, username), as_json=as_json)
+    check_account(account)
+    _, row = run(lambda call: _ask(call, "show_credential", account, username), as_json=as_json)
     if as_json:
         output.print_json(row)
     else:
@@ -96,39 +105,28 @@ def rotate(
     as_json: bool,
 ) -> None:
     """Another password, for every request that shares the credential."""
-    name = needed(account)
+    check_account(account)
     if password_file is not None and new_password_file is not None:
         raise click.UsageError("--password-file and --new-password-file exclude each other")
     chosen = secret.read_file(password_file, "provision password") if password_file is not None else None
+    seconds = int(overlap.total_seconds())
+    body = {"provision_password": chosen, "overlap_seconds": seconds}
     with secret.new_place(new_password_file, as_json=as_json) as place:
-        made = run(
-            lambda admin: credentials.rotate(admin, name, username, password=chosen, overlap=overlap), as_json=as_json
-        )
-        document = {"account": name, "username": username, "overlap_seconds": int(overlap.total_seconds())}
+        name, made = run(lambda call: _ask(call, "rotate_credential", account, username, body), as_json=as_json)
+        document = {"account": name, "username": username, "overlap_seconds": seconds}
         text = f"rotated the password of {username}"
         what = f"the provision password of {username}"
-        if made is None:
+        password = made.get("provision_password")
+        if password is None:
             place.stays_empty(text, document, what=what)
         else:
-            place.hand_over(text, document, secret=made, field="provision_password", what=what)
+            place.hand_over(text, document, secret=password, field="provision_password", what=what)
 
 
-def _do(
-    operation: Callable[[Administration, str, str], Awaitable[None]],
-    username: str,
-    account: str | None,
-    done: str,
-    *,
-    as_json: bool,
-) -> None:
+def _do(route: str, username: str, account: str | None, done: str, *, as_json: bool, body: Any = None) -> None:
     """Do it, and say so, or show what came of it."""
-    name = needed(account)
-
-    async def then_show(admin: Administration) -> dict[str, Any]:
-        await operation(admin, name, username)
-        return await credentials.show_credential(admin, name, username)
-
-    shown = run(then_show, as_json=as_json)
+    check_account(account)
+    _, shown = run(lambda call: _ask(call, route, account, username, body), as_json=as_json)
     output.say(f"{username}: {done}", shown, as_json=as_json)
 
 
@@ -139,11 +137,9 @@ def _do(
 @json_option
 def finish(username: str, account: str | None, even_so: bool, as_json: bool) -> None:
     """End a rotation: the old password is good no more."""
-
-    async def operation(admin: Administration, name: str, user: str) -> None:
-        await credentials.finish(admin, name, user, even_so=even_so)
-
-    _do(operation, username, account, "the old password is good no more", as_json=as_json)
+    body = {"even_so": even_so}
+    text = "the old password is good no more"
+    _do("finish_credential_rotation", username, account, text, body=body, as_json=as_json)
 
 
 @credential.command("hold")
@@ -152,7 +148,7 @@ def finish(username: str, account: str | None, even_so: bool, as_json: bool) -> 
 @json_option
 def hold(username: str, account: str | None, as_json: bool) -> None:
     """Answer its CONNECTs with "unavailable" until it is lifted; whoever is connected stays."""
-    _do(credentials.hold, username, account, "held", as_json=as_json)
+    _do("hold_credential", username, account, "held", as_json=as_json)
 
 
 @credential.command("lift")
@@ -161,7 +157,7 @@ def hold(username: str, account: str | None, as_json: bool) -> None:
 @json_option
 def lift(username: str, account: str | None, as_json: bool) -> None:
     """Lift a hold; what spoke for a leak is counted anew."""
-    _do(credentials.lift, username, account, "not held", as_json=as_json)
+    _do("lift_credential", username, account, "not held", as_json=as_json)
 
 
 @credential.command("watch")
@@ -176,8 +172,5 @@ def watch(username: str, account: str | None, hold: bool | None, as_json: bool, 
     """From how many in two hours a leak is suspected."""
     if hold is None and not any(value is not None for value in most.values()):
         raise click.UsageError("name what to watch: --unknown-client-ids, --wrong-keys, --addresses, --hold")
-
-    async def operation(admin: Administration, name: str, user: str) -> None:
-        await credentials.watch(admin, name, user, hold=hold, **most)
-
-    _do(operation, username, account, "watched as said", as_json=as_json)
+    body = {name: value for name, value in {**most, "hold": hold}.items() if value is not None}
+    _do("watch_credential", username, account, "watched as said", body=body, as_json=as_json)

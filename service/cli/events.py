@@ -6,19 +6,17 @@ import contextlib
 import datetime
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 import click
 
-from service.cli import output
-from service.cli.context import account_option, confirm, json_option, run, yes_option
-from service.core.event_chain import Broken
-from service.operations import event_log
-from service.operations.administration import Administration
+from service.api.events import MOST_NAMED
+from service.cli import checkpoints, output
+from service.cli.calls import MOST_ROWS, Caller, run
+from service.cli.context import account_option, confirm, json_option, yes_option
 
-# Of the broken chains so many are named, the rest is counted.
-MOST_NAMED = 1000
+MOST_LISTED = 1000
 
 
 class Moment(click.ParamType[datetime.datetime]):
@@ -68,15 +66,19 @@ def events() -> None:
 @click.option("--until", type=Moment(), help="Before this time.")
 @click.option("--kind", "kinds", multiple=True, help="Of this kind (again for more).")
 @click.option("--text", help="Containing this text, in upper or lower case.")
-@click.option(
-    "--limit", type=click.IntRange(1, event_log.MOST_LISTED), default=100, show_default=True, help="At most so many."
-)
+@click.option("--limit", type=click.IntRange(1, MOST_LISTED), default=100, show_default=True, help="At most so many.")
 @click.option("--after", metavar="PLACE", help="Go on where a page ended.")
 @json_option
 def list_events(account: str | None, as_json: bool, **conditions: Any) -> None:
     """Events, newest first. Without an account those of the whole platform."""
-    wanted = event_log.Filter(**conditions)
-    rows, following = run(lambda admin: event_log.list_events(admin, account, wanted), as_json=as_json)
+    limit, after = conditions.pop("limit"), conditions.pop("after")
+    query = {
+        **{name: conditions[name] for name in ("since", "until", "text")},
+        "client_id": [conditions["client_id"]] if conditions["client_id"] is not None else None,
+        "kind": list(conditions["kinds"]) or None,
+        "sort": "-at",
+    }
+    rows, following = run(lambda call: _fetch(call, account, query, limit, after), as_json=as_json)
     if as_json:
         output.print_json({"events": rows, "next": following})
         return
@@ -86,29 +88,32 @@ def list_events(account: str | None, as_json: bool, **conditions: Any) -> None:
         output.notice(f"there are more: --after {following}")
 
 
-class _Listener:
-    """Prints broken chains as they are found, and at a terminal how far it is."""
+async def _fetch(
+    call: Caller, account: str | None, query: Mapping[str, Any], limit: int, after: str | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """So many events, and where the next ones begin."""
+    rows: list[dict[str, Any]] = []
+    while len(rows) < limit:
+        wanted = {**query, "limit": min(limit - len(rows), MOST_ROWS), "after": after}
+        page = await call.within("list_events", account, query=wanted)
+        rows += page["items"]
+        after = page["next"]
+        if after is None:
+            break
+    return rows, after
 
-    def __init__(self, *, as_json: bool) -> None:
-        self.as_json = as_json
-        self.named: list[dict[str, Any]] = []
 
-    def found(self, broken: Broken) -> None:
-        """One broken chain."""
-        if len(self.named) == MOST_NAMED:
-            return
-        self.named.append({**vars(broken), "text": broken.text})
-        if not self.as_json:
-            chain = f"request {broken.request_id}" if broken.request_id else f"account {broken.account_id or 'none'}"
-            client_id = f" ({broken.client_id})" if broken.client_id else ""
-            output.print_text(
-                (f"{chain}{client_id}", "bold red"), f": event {broken.number}: {broken.fault}: {broken.text}"
-            )
+def _progress(done: int, total: int, count: int) -> None:
+    if output.is_terminal(sys.stderr):
+        click.echo(f"\r{100 * done // total} %, {count} events", nl=done == total, err=True)
 
-    def progress(self, done: int, total: int, count: int) -> None:
-        """How far it is."""
-        if output.is_terminal(sys.stderr):
-            click.echo(f"\r{100 * done // total} %, {count} events", nl=done == total, err=True)
+
+def _name(broken: Mapping[str, Any]) -> None:
+    """One broken chain."""
+    chain = f"request {broken['request_id']}" if broken["request_id"] else f"account {broken['account_id'] or 'none'}"
+    client_id = f" ({broken['client_id']})" if broken["client_id"] else ""
+    said = f": event {broken['number']}: {broken['fault']}: {broken['text']}"
+    output.print_text((f"{chain}{client_id}", "bold red"), said)
 
 
 @events.command("verify")
@@ -122,21 +127,32 @@ def verify(account: str | None, client_id: str | None, path: str | None, as_json
 
     Names each broken chain with the first bad number, and ends with status 1 if there is one.
     """
-    listener = _Listener(as_json=as_json)
     with _opened(path) as file:
 
-        async def operation(admin: Administration) -> event_log.Report:
-            return await event_log.verify(
-                admin, account, client_id, checkpoint=file, found=listener.found, progress=listener.progress
-            )
+        async def work(call: Caller) -> dict[str, Any]:
+            if file is not None:
+                checkpoints.check(file)
+            query = {"client_id": client_id}
+            report: dict[str, Any] = await call.within("verify_events", account, query=query, watch=_progress)
+            for page in checkpoints.pages(file) if file is not None else ():
+                lines = [dict(zip(("account_id", "request_id", "count", "head"), line, strict=True)) for line in page]
+                body = {"lines": lines, "account": await call.account(account), "client_id": client_id}
+                found = (await call("fit_checkpoint_lines", body=body))["items"]
+                report["broken"] += len(found)
+                report["named"] += found[: max(0, MOST_NAMED - len(report["named"]))]
+            return report
 
-        report = run(operation, as_json=as_json)
-    document = {**vars(report), "whole": report.broken == 0, "faults": listener.named}
-    text = f"{report.events} events in {report.chains} chains: " + (
-        f"{report.broken} faults" if report.broken else "all whole"
+        report = run(work, as_json=as_json)
+    named = report.pop("named")
+    if not as_json:
+        for broken in named:
+            _name(broken)
+    document = {**report, "whole": report["broken"] == 0, "faults": named}
+    text = f"{report['events']} events in {report['chains']} chains: " + (
+        f"{report['broken']} faults" if report["broken"] else "all whole"
     )
     output.say(text, document, as_json=as_json)
-    if report.broken:
+    if report["broken"]:
         sys.exit(output.FAILED)
 
 
@@ -158,14 +174,13 @@ def _opened(path: str | None) -> Iterator[TextIO | None]:
 @json_option
 def checkpoint(path: str | None, as_json: bool) -> None:
     """Verify everything, and note each chain's end: older months may then be dropped."""
-    listener = _Listener(as_json=as_json)
 
-    async def operation(admin: Administration) -> dict[str, Any]:
-        noted = await event_log.checkpoint_chains(admin, found=listener.found, progress=listener.progress)
-        return noted if file is None else {**noted, "file_sha256": await event_log.write_checkpoint(admin, file)}
+    async def work(call: Caller) -> dict[str, Any]:
+        noted: dict[str, Any] = await call("checkpoint_events", watch=_progress)
+        return noted if file is None else {**noted, "file_sha256": await checkpoints.write(call, file, noted)}
 
     with _new(path) as file:
-        noted = run(operation, as_json=as_json)
+        noted = run(work, as_json=as_json)
     output.say(f"checkpoint of {noted['chains']} chains, digest {noted['digest']}", noted, as_json=as_json)
 
 
@@ -194,10 +209,8 @@ def _new(path: str | None) -> Iterator[TextIO | None]:
 def drop(before: datetime.datetime, yes: bool, as_json: bool) -> None:
     """Drop the events of older months, once they are verified and checkpointed."""
     confirm(f"Drop all events before {before:%Y-%m}?", yes=yes)
-    listener = _Listener(as_json=as_json)
-    dropped = run(
-        lambda admin: event_log.drop(admin, before, found=listener.found, progress=listener.progress), as_json=as_json
-    )
+    body = {"before": f"{before:%Y-%m}"}
+    dropped = run(lambda call: call("drop_events", body=body, watch=_progress), as_json=as_json)["dropped"]
     if as_json:
         output.print_json({"before": f"{before:%Y-%m}", "dropped": dropped})
     else:

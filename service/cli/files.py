@@ -28,7 +28,11 @@ def check_standard_input(given: Mapping[str, Any]) -> None:
 
 
 def read_files(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the files of a command's options hold, by field. Raises InvalidInput with the problems of them all."""
+    """
+    What the files of a command's options hold, by field, as a call's body has it: a configuration as its text.
+
+    Raises InvalidInput with the problems of them all.
+    """
     found: dict[str, Any] = {}
     problems: list[Problem] = []
     for option, field, parse in (
@@ -38,8 +42,10 @@ def read_files(given: Mapping[str, Any]) -> dict[str, Any]:
         if given.get(option) is None:
             continue
         try:
-            found[field], wrong = parse(_read(given[option], field))
+            data = _read(given[option], field)
+            parsed, wrong = parse(data)
             problems += wrong
+            found[field] = parsed if field == applications.FIELD or wrong else data.decode("utf-8-sig")
         except InvalidInput as error:
             problems += error.problems
     raise_problems(problems)

@@ -8,25 +8,30 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from service import labels
-from service.bulk_import import BATCH, MOST_BATCH, Import, Refusal
+from service.api.imports import MOST_ROWS, read_outcome, to_document
+from service.bulk_import import BATCH, MOST_BATCH, Import, Refusal, Work
 from service.cli import output, secret
-from service.cli.context import account_option, json_option, needed, run
-from service.core.imports import CHANGED, CREATED, REFUSED, UNCHANGED, Outcome
+from service.cli.calls import Caller, check_account, run
+from service.cli.context import account_option, json_option
+from service.core.imports import CHANGED, CREATED, REFUSED, UNCHANGED, Outcome, Row
 from service.core.problems import InvalidInput, Problem
 from service.import_file import FORMATS, Reader, tell_format
 from service.import_results import ResultFile, read_labels
-from service.operations.administration import Administration
+
+# Of one call's rows, in bytes: the server takes 2 MiB.
+MOST_BYTES = 2 * 1024 * 1024 - 1024
 
 # Rows that people are shown; programs get all of them.
 MOST_SHOWN = 50
@@ -84,7 +89,7 @@ def import_requests(file: str, account: str | None, as_json: bool, **options: An
     Every row is checked before the first is written. The same file again changes nothing; an import that was
     interrupted goes on where it stopped (docs/import.md).
     """
-    name = needed(account)
+    check_account(account)
     if options["result"] is None and not options["dry_run"]:
         raise click.UsageError("say where the activation keys are to go: --result (or --dry-run)")
     with ExitStack() as stack:
@@ -99,9 +104,9 @@ def import_requests(file: str, account: str | None, as_json: bool, **options: An
             raise click.ClickException(f"{error.filename}: {error.strerror}") from error
         told = _Told(keep_all=as_json, report=report)
         digest = hashlib.file_digest(source, "sha256").hexdigest()
-        header = {"account": name, "source_sha256": digest, "username": options["username"]}
+        header = {"source_sha256": digest, "username": options["username"]}
         tasks = _Tasks(shown=not as_json and output.is_terminal(sys.stderr))
-        ended = run(lambda admin: _run(admin, name, reader, told, header, tasks, options), as_json=as_json)
+        ended = run(lambda call: _run(call, account, reader, told, header, tasks, options), as_json=as_json)
         _warn_of_readers(Path(file), reader)
     _say(ended, told, options, as_json=as_json)
 
@@ -155,8 +160,8 @@ class _Tasks:
 
 
 async def _run(
-    admin: Administration,
-    account: str,
+    call: Caller,
+    account: str | None,
     reader: Reader,
     told: _Told,
     header: dict[str, Any],
@@ -164,16 +169,21 @@ async def _run(
     options: dict[str, Any],
 ) -> Import:
     """Check, and write where that is wanted and nothing stands against it."""
+    whose = await call.needed(account)
     work = Import(
-        admin=admin,
-        account=account,
+        account=whose,
         reader=reader,
-        update=options["update"],
+        check_rows=_asking(call, "check_import_rows", whose, update=options["update"]),
+        write_rows=_asking(call, "write_import_rows", whose, update=options["update"]),
         batch=options["batch"],
         refused=told.refuse,
         changed=told.change,
     )
-    result = None if options["dry_run"] else await asyncio.to_thread(ResultFile.open, options["result"], header)
+    result = (
+        None
+        if options["dry_run"]
+        else await asyncio.to_thread(ResultFile.open, options["result"], {"account": whose, **header})
+    )
     wrote = False
     try:
         with tasks.task("checking", os.fstat(reader.file.fileno()).st_size) as work.advanced:
@@ -192,6 +202,42 @@ async def _run(
         if result is not None:
             result.close(discard=not wrote)
     return work
+
+
+def _asking(call: Caller, route: str, account: str, *, update: bool) -> Work:
+    """Have rows checked, or written, in as many calls as they need."""
+
+    async def ask(rows: Sequence[Row]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for part in _in_calls(rows):
+            if isinstance(part, Outcome):
+                outcomes.append(part)
+                continue
+            answer = await call(route, {"account": account}, body={"rows": part, "update": update})
+            outcomes += [read_outcome(document) for document in answer["items"]]
+        return outcomes
+
+    return ask
+
+
+def _in_calls(rows: Sequence[Row]) -> Iterator[list[msgspec.Raw] | Outcome]:
+    """Rows in their order, as many as a call takes; refused where one alone is too long."""
+    part: list[msgspec.Raw] = []
+    size = 0
+    for row in rows:
+        encoded = msgspec.json.encode(to_document(row))
+        if part and (len(part) == MOST_ROWS or size + len(encoded) > MOST_BYTES or len(encoded) > MOST_BYTES):
+            yield part
+            part, size = [], 0
+        if len(encoded) > MOST_BYTES:
+            text = f"must have at most {MOST_BYTES} bytes as JSON"
+            problems = (Problem(field="row", rule="too_large", text=text),)
+            yield Outcome(line=row.line, client_id=row.new.client_id, outcome=REFUSED, problems=problems)
+            continue
+        part.append(msgspec.Raw(encoded))
+        size += len(encoded) + 1
+    if part:
+        yield part
 
 
 def _say(work: Import, told: _Told, options: dict[str, Any], *, as_json: bool) -> None:

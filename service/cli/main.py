@@ -10,22 +10,46 @@ from service.cli.authority import ca
 from service.cli.context import Commands, json_option
 from service.cli.credentials import credential
 from service.cli.events import events
+from service.cli.faces import refuse_server
 from service.cli.imports import import_requests, print_labels
 from service.cli.platform import account, broker, recovery_group, service
 from service.cli.preview import preview
 from service.cli.registry import device, user
 from service.cli.requests import request
+from service.cli.server import Choice
 from service.cli.tokens import token
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-def main() -> None:
+@click.option(
+    "--server",
+    envvar="PROVISION_SERVER",
+    metavar="URL",
+    help="Ask the administrators' API there (or PROVISION_SERVER), instead of the database.",
+)
+@click.option(
+    "--token-file",
+    envvar="PROVISION_TOKEN_FILE",
+    type=click.Path(),
+    help="File (0600) with the API's token (or PROVISION_TOKEN_FILE).",
+)
+@click.option(
+    "--server-ca",
+    envvar="PROVISION_SERVER_CA",
+    type=click.Path(),
+    help="PEM file with the CA of --server (or PROVISION_SERVER_CA; default: the system's).",
+)
+@click.pass_context
+def main(context: click.Context, /, server: str | None, token_file: str | None, server_ca: str | None) -> None:
     """
     Device provisioning for Mosquitto (docs/commands.md).
 
     Settings come from the environment (docs/settings.md). Exit status: 0 done, 1 failed, 2 not understood or not
-    allowed, 3 refused by a broker or the responder, 4 not reached.
+    allowed, 3 refused by a broker or the responder, 4 not reached; of a server: 5 its certificate is not trusted, 6 it
+    does not know the token, 7 the token may not do this, 8 too many wrong tokens.
     """
+    named = context.get_parameter_source("server") is click.core.ParameterSource.COMMANDLINE
+    context.obj = Choice(server=server, token_file=token_file, ca_file=server_ca, on_command_line=named)
 
 
 @click.group()
@@ -50,3 +74,4 @@ for command in (preview, import_requests, print_labels):
     request.add_command(command)
 for command in (account, broker, user, credential, request, device, service, recovery_group, key, ca, token, events):
     main.add_command(command)
+refuse_server(main)

@@ -46,6 +46,13 @@ def _exit_unreachable(error: Exception) -> None:
     sys.exit(output.UNREACHABLE)
 
 
+def _refuse_server(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(
+            "migrate works on the database alone: it has nothing to ask a server for, leave --server out"
+        )
+
+
 def _report(verb: str, names: list[str], *, field: str, empty: str, as_json: bool) -> None:
     if as_json:
         output.print_json({field: names})
@@ -54,6 +61,7 @@ def _report(verb: str, names: list[str], *, field: str, empty: str, as_json: boo
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--server", hidden=True, expose_value=False, callback=_refuse_server)
 def migrate() -> None:
     """
     Apply, take back and check the migrations in sql/migrations (PROVISION_MIGRATOR_DATABASE_URL).

@@ -20,6 +20,8 @@ from service.core.timeline import age
 
 # Exit statuses of every command.
 OK, FAILED, INVALID, REFUSED, UNREACHABLE = range(5)
+# What a server of the administrators' API has to do with.
+UNTRUSTED, UNKNOWN_TOKEN, FORBIDDEN, TOO_MANY = range(5, 9)
 
 # Where nobody sees a terminal's width, no line is folded.
 UNFOLDED = 100_000
@@ -151,7 +153,8 @@ def print_timeline(rows: Sequence[Mapping[str, Any]], *, now: datetime.datetime,
     if not rows:
         print_text(empty)
     for row in rows:
-        more = {**row["detail"], "by": row["by"], "account": row["account"], "correlation_id": row["correlation_id"]}
+        # Whoever only follows a deployment is not told the last two.
+        more = {**row["detail"], **{name: row.get(name) for name in ("by", "account", "correlation_id")}}
         reason = [("  ", ""), (row["reason"], "yellow")] if row["reason"] else []
         if row["until"] != row["at"]:
             more["until"] = row["until"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from service.cli import output, secret
-from service.cli.context import confirm, json_option, run, yes_option
+from service.cli.calls import run
+from service.cli.context import confirm, json_option, yes_option
 from service.core import names
-from service.operations import accounts, broker_ca, brokers, recovery, users
+from service.operations import accounts
 
 
 @click.group()
@@ -28,9 +29,8 @@ def account() -> None:
 @json_option
 def create_account(name: str, brokers: tuple[str, ...], coupling: str, as_json: bool) -> None:
     """Create an account."""
-    served_by = run(
-        lambda admin: accounts.create_account(admin, name, brokers=brokers, coupling=coupling), as_json=as_json
-    )
+    body = {"name": name, "brokers": brokers, "device_connection_coupling": coupling}
+    served_by = run(lambda call: call("create_account", body=body), as_json=as_json)["brokers"]
     document = {"name": name, "device_connection_coupling": coupling, "brokers": served_by}
     output.say(
         f"created account {name}, served by {', '.join(served_by) or 'no broker yet'}", document, as_json=as_json
@@ -41,7 +41,7 @@ def create_account(name: str, brokers: tuple[str, ...], coupling: str, as_json: 
 @json_option
 def list_accounts(as_json: bool) -> None:
     """Every account."""
-    rows = run(accounts.list_accounts, as_json=as_json)
+    rows = run(lambda call: call("list_accounts"), as_json=as_json)["items"]
     if as_json:
         output.print_json(rows)
     else:
@@ -54,7 +54,7 @@ def list_accounts(as_json: bool) -> None:
 @json_option
 def show_account(name: str, as_json: bool) -> None:
     """One account, its settings and what it has."""
-    row = run(lambda admin: accounts.show_account(admin, name), as_json=as_json)
+    row = run(lambda call: call("show_account", {"account": name}), as_json=as_json)
     if as_json:
         output.print_json(row)
     else:
@@ -77,12 +77,10 @@ def change_account(name: str, coupling: str | None, mandatory: bool | None, as_j
     """Change an account's settings, at once also for whoever is connected."""
     if coupling is None and mandatory is None:
         raise click.UsageError("name what to change: --coupling, --mandatory-provisioning")
-    notices = run(
-        lambda admin: accounts.change_account(admin, name, coupling=coupling, mandatory_provisioning=mandatory),
-        as_json=as_json,
-    )
     wanted = {"device_connection_coupling": coupling, "mandatory_provisioning": mandatory}
     changed = {field: value for field, value in wanted.items() if value is not None}
+    row = run(lambda call: call("change_account", {"account": name}, body=changed), as_json=as_json)
+    notices = row["notices"]
     if not as_json:
         for notice in notices:
             output.notice(notice)
@@ -108,7 +106,8 @@ def enable_account(name: str, as_json: bool) -> None:
 
 
 def _set_enabled(name: str, *, enabled: bool, as_json: bool) -> None:
-    run(lambda admin: accounts.set_account_enabled(admin, name, enabled=enabled), as_json=as_json)
+    route = "enable_account" if enabled else "disable_account"
+    run(lambda call: call(route, {"account": name}), as_json=as_json)
     text = f"account {name} is {'enabled' if enabled else 'disabled'}"
     output.say(text, {"name": name, "enabled": enabled}, as_json=as_json)
 
@@ -146,12 +145,9 @@ def create_broker(
     as_json: bool,
 ) -> None:
     """Register a broker and make its secret."""
-    ca = read_ca(ca_file)
+    body = {"name": name, "role": role, "endpoints": urls, "accounts": serves, "ca": read_ca(ca_file)}
     with secret.new_place(secret_file, as_json=as_json) as place:
-        made = run(
-            lambda admin: accounts.create_broker(admin, name, role=role, urls=urls, serves=serves, ca=ca),
-            as_json=as_json,
-        )
+        made = run(lambda call: call("create_broker", body=body), as_json=as_json)["secret"]
         document = {"name": name, "role": role, "endpoints": urls, "accounts": serves}
         place.hand_over(f"created broker {name}", document, secret=made, field="secret", what=f"the secret of {name}")
 
@@ -160,7 +156,7 @@ def create_broker(
 @json_option
 def list_brokers(as_json: bool) -> None:
     """Every broker."""
-    rows = run(accounts.list_brokers, as_json=as_json)
+    rows = run(lambda call: call("list_brokers"), as_json=as_json)["items"]
     if as_json:
         output.print_json(rows)
     else:
@@ -172,7 +168,7 @@ def list_brokers(as_json: bool) -> None:
 def change_ca(name: str, ca_file: str | None, *, as_json: bool) -> None:
     """The CA that devices are told to trust at a broker; none without a file."""
     ca = read_ca(ca_file)
-    run(lambda admin: broker_ca.change(admin, name, ca), as_json=as_json)
+    run(lambda call: call("change_broker", {"broker": name}, body={"ca": ca}), as_json=as_json)
     text = f"devices are handed {'no CA' if ca is None else 'this CA'} for {name} from now on"
     output.say(text, {"name": name, "ca": ca is not None}, as_json=as_json)
 
@@ -183,7 +179,7 @@ def change_ca(name: str, ca_file: str | None, *, as_json: bool) -> None:
 @json_option
 def serve(name: str, account_name: str, as_json: bool) -> None:
     """Let an account broker serve one more account."""
-    run(lambda admin: accounts.serve_account(admin, name, account_name), as_json=as_json)
+    run(lambda call: call("serve_account", {"broker": name}, body={"account": account_name}), as_json=as_json)
     text = f"broker {name} serves account {account_name}"
     output.say(text, {"name": name, "account": account_name}, as_json=as_json)
 
@@ -196,7 +192,7 @@ def serve(name: str, account_name: str, as_json: bool) -> None:
 def unserve(name: str, account_name: str, yes: bool, as_json: bool) -> None:
     """Let an account broker serve an account no more, at once also whoever is connected."""
     confirm(f"Keep the clients of {account_name} off {name}?", yes=yes)
-    run(lambda admin: brokers.unserve_account(admin, name, account_name), as_json=as_json)
+    run(lambda call: call("unserve_account", {"broker": name, "served": account_name}), as_json=as_json)
     text = f"broker {name} does not serve account {account_name} any more"
     output.say(text, {"name": name, "account": account_name, "serves": False}, as_json=as_json)
 
@@ -218,8 +214,8 @@ def change_broker(name: str, urls: tuple[str, ...], ca_file: str | None, no_ca: 
     if not urls:
         change_ca(name, ca_file, as_json=as_json)
         return
-    removed = run(lambda admin: brokers.change_endpoints(admin, name, urls), as_json=as_json)
-    document = {"name": name, "endpoints": list(dict.fromkeys(urls)), "removed": removed}
+    changed = run(lambda call: call("change_broker", {"broker": name}, body={"endpoints": urls}), as_json=as_json)
+    document = {"name": name, "endpoints": list(dict.fromkeys(urls)), "removed": changed["removed"]}
     output.say(f"broker {name} has the endpoints {', '.join(document['endpoints'])}", document, as_json=as_json)
 
 
@@ -233,12 +229,12 @@ def rotate(name: str, finish: bool, secret_file: str | None, as_json: bool) -> N
     if finish and secret_file is not None:
         raise click.UsageError("--finish makes no secret: leave --secret-file out")
     if finish:
-        run(lambda admin: accounts.finish_rotation(admin, name), as_json=as_json)
+        run(lambda call: call("finish_broker_rotation", {"broker": name}), as_json=as_json)
         text = f"the old secret of {name} is good no more"
         output.say(text, {"name": name, "rotating": False}, as_json=as_json)
         return
     with secret.new_place(secret_file, as_json=as_json) as place:
-        made = run(lambda admin: accounts.begin_rotation(admin, name), as_json=as_json)
+        made = run(lambda call: call("begin_broker_rotation", {"broker": name}), as_json=as_json)["secret"]
         text = f"the old secret of {name} stays good until --finish"
         document = {"name": name, "rotating": True}
         place.hand_over(text, document, secret=made, field="secret", what=f"the new secret of {name}")
@@ -256,7 +252,7 @@ def responder_password(secret_file: str | None, as_json: bool) -> None:
     """Make a new password for ~responder; the one before is good no more."""
     name = names.RESPONDER
     with secret.new_place(secret_file, as_json=as_json) as place:
-        made = run(users.put_responder_password, as_json=as_json)
+        made = run(lambda call: call("set_responder_password"), as_json=as_json)["password"]
         text = f"the password of {name} was changed"
         place.hand_over(text, {"name": name}, secret=made, field="password", what="the new password")
 
@@ -270,7 +266,7 @@ def recovery_group() -> None:
 @json_option
 def show_recovery(as_json: bool) -> None:
     """Whether deadlines stand still."""
-    state = run(recovery.show, as_json=as_json)
+    state = run(lambda call: call("show_recovery"), as_json=as_json)
     if as_json:
         output.print_json(state)
     else:
@@ -283,6 +279,6 @@ def show_recovery(as_json: bool) -> None:
 def accept_recovery(yes: bool, as_json: bool) -> None:
     """Go on with this database: time counts again."""
     confirm("Runs that were not confirmed will expire again. Go on?", yes=yes)
-    accepted = run(recovery.accept, as_json=as_json)
+    accepted = run(lambda call: call("accept_recovery"), as_json=as_json)["accepted"]
     text = "time counts again" if accepted else "nothing was held: time counted already"
     output.say(text, {"accepted": accepted}, as_json=as_json)

@@ -7,10 +7,9 @@ from typing import Any
 import click
 
 from service.cli import output
-from service.cli.context import account_option, json_option, run
-from service.core.preview import WIRES, differences
-from service.operations.administration import Administration
-from service.operations.preview import Previewed, as_document, preview_request
+from service.cli.calls import Caller, run
+from service.cli.context import account_option, json_option
+from service.core.preview import WIRES
 
 
 @click.command("preview")
@@ -28,43 +27,43 @@ def preview(client_id: str, account: str | None, wire: str, other: str | None, a
     What provisioning overrides is marked: in JSON under "overridden", in XML by comments.
     """
 
-    async def operation(admin: Administration) -> list[Previewed]:
-        wanted = [client_id] if other is None else [client_id, other]
-        return [await preview_request(admin, account, each, wire=wire) for each in wanted]
+    wanted = [client_id] if other is None else [client_id, other]
 
-    previewed = run(operation, as_json=as_json)
+    async def work(call: Caller) -> tuple[list[dict[str, Any]], Any]:
+        made = []
+        for each in wanted:
+            path = {"account": await call.account_of(each, account), "client_id": each}
+            made.append(await call("preview_request", path, query={"wire": wire}))
+        if other is None:
+            return made, None
+        path = {"account": made[0]["account"], "client_id": client_id}
+        query = {"wire": wire, "diff": other, "diff_account": made[1]["account"]}
+        return made, await call("preview_request", path, query=query)
+
+    previewed, differences = run(work, as_json=as_json)
     for each in previewed:
-        _warn(each)
-    if other is not None:
-        _print_differences(*previewed, as_json=as_json)
+        if each["bytes"] > each["limit"]:
+            output.notice(
+                f"{each['client_id']}: the answer has {each['bytes']} bytes, at most {each['limit']} are sent"
+            )
+    if differences is not None:
+        _print_differences(differences, as_json=as_json)
     elif as_json:
-        output.print_json(as_document(previewed[0]))
+        output.print_json(previewed[0])
     elif wire == "json":
-        output.print_json(previewed[0].preview.to_json())
+        output.print_json(previewed[0]["answer"])
     else:
-        output.print_xml(previewed[0].preview.to_xml())
+        output.print_xml(previewed[0]["answer"].encode())
 
 
-def _warn(previewed: Previewed) -> None:
-    if previewed.bytes > previewed.limit:
-        client_id = previewed.preview.client_id
-        output.notice(f"{client_id}: the answer has {previewed.bytes} bytes, at most {previewed.limit} are sent")
-
-
-def _print_differences(this: Previewed, other: Previewed, *, as_json: bool) -> None:
-    differ, untold = differences(this.preview, other.preview)
-    rows: list[dict[str, Any]] = [vars(difference) for difference in differ]
+def _print_differences(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        secret = [{"component": component, "parameter": parameter} for component, parameter in untold]
-        names = {"account": this.preview.account, "client_id": this.preview.client_id, "wire": this.preview.wire}
-        output.print_json(
-            {**names, "other": other.preview.client_id, "differences": rows, "secret_on_both_sides": secret}
-        )
+        output.print_json(found)
         return
-    shown = [{**row, "this": _shown(row["this"]), "other": _shown(row["other"])} for row in rows]
+    shown = [{**row, "this": _shown(row["this"]), "other": _shown(row["other"])} for row in found["differences"]]
     output.print_table(shown, ["component", "parameter", "this", "other"], empty="nothing differs")
-    for component, parameter in untold:
-        output.notice(f"{component}.{parameter} is secret on both sides, and not compared")
+    for place in found["secret_on_both_sides"]:
+        output.notice(f"{place['component']}.{place['parameter']} is secret on both sides, and not compared")
 
 
 def _shown(part: Any) -> Any:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import click
 
 from service.cli import output, secret
+from service.cli.calls import Caller, check_account, run
 from service.cli.connections import connection, delete_connection, delete_device
-from service.cli.context import account_option, confirm, json_option, needed, run, yes_option
+from service.cli.context import account_option, confirm, json_option, yes_option
 from service.cli.device_run import device_run
 from service.cli.requests import MOMENT
-from service.operations import devices, releases, users
-from service.operations.administration import Administration
+from service.operations import devices, users
 
 
 @click.group()
@@ -41,12 +42,21 @@ def create_user(
     name: str, account: str | None, permissions: tuple[str, ...], password_file: str | None, as_json: bool
 ) -> None:
     """A user for a person; its password is generated."""
-    name_of_account = needed(account)
+    check_account(account)
     with secret.new_place(password_file, as_json=as_json) as place:
-        made = run(lambda admin: users.create_person(admin, name_of_account, name, permissions), as_json=as_json)
-        document = {"account": name_of_account, "name": name, "permissions": permissions}
+        body = {"name": name, "permissions": permissions}
+        whose, made = run(lambda call: _of_account(call, "create_user", account, body=body), as_json=as_json)
+        document = {"account": whose, "name": name, "permissions": permissions}
         text = f"created user {name}"
-        place.hand_over(text, document, secret=made, field="password", what=f"the password of {name}")
+        place.hand_over(text, document, secret=made["password"], field="password", what=f"the password of {name}")
+
+
+async def _of_account(
+    call: Caller, route: str, account: str | None, *, body: Any = None, **path: str
+) -> tuple[str, Any]:
+    """The account, and what a route of it answers."""
+    whose = await call.needed(account)
+    return whose, await call(route, {"account": whose, **path}, body=body)
 
 
 @user.command("list")
@@ -54,7 +64,8 @@ def create_user(
 @json_option
 def list_users(account: str | None, as_json: bool) -> None:
     """Users of one account, or of all."""
-    rows = run(lambda admin: users.list_users(admin, account), as_json=as_json)
+    rows = run(lambda call: call.items("list_users", account), as_json=as_json)
+    rows.sort(key=lambda row: (row["account"] or "~", row["kind"], row["name"]))
     if as_json:
         output.print_json(rows)
     else:
@@ -69,10 +80,11 @@ def list_users(account: str | None, as_json: bool) -> None:
 @json_option
 def grant(name: str, permissions: tuple[str, ...], account: str | None, as_json: bool) -> None:
     """Give a person these permissions, and no others (none at all: it cannot connect)."""
-    name_of_account = needed(account)
-    run(lambda admin: users.set_permissions(admin, name_of_account, name, permissions), as_json=as_json)
+    check_account(account)
+    body = {"permissions": permissions}
+    whose, _ = run(lambda call: _of_account(call, "grant_user", account, username=name, body=body), as_json=as_json)
     text = f"user {name} has {', '.join(permissions) or 'no permissions'}"
-    output.say(text, {"account": name_of_account, "name": name, "permissions": permissions}, as_json=as_json)
+    output.say(text, {"account": whose, "name": name, "permissions": permissions}, as_json=as_json)
 
 
 @user.command("disable")
@@ -81,7 +93,7 @@ def grant(name: str, permissions: tuple[str, ...], account: str | None, as_json:
 @json_option
 def disable_user(name: str, account: str | None, as_json: bool) -> None:
     """Keep a user out, at once."""
-    _set_user_enabled(name, needed(account), enabled=False, as_json=as_json)
+    _set_user_enabled(name, account, enabled=False, as_json=as_json)
 
 
 @user.command("enable")
@@ -90,13 +102,15 @@ def disable_user(name: str, account: str | None, as_json: bool) -> None:
 @json_option
 def enable_user(name: str, account: str | None, as_json: bool) -> None:
     """Let a user in again."""
-    _set_user_enabled(name, needed(account), enabled=True, as_json=as_json)
+    _set_user_enabled(name, account, enabled=True, as_json=as_json)
 
 
-def _set_user_enabled(name: str, account: str, *, enabled: bool, as_json: bool) -> None:
-    run(lambda admin: users.set_user_enabled(admin, account, name, enabled=enabled), as_json=as_json)
+def _set_user_enabled(name: str, account: str | None, *, enabled: bool, as_json: bool) -> None:
+    check_account(account)
+    route = "enable_user" if enabled else "disable_user"
+    whose, _ = run(lambda call: _of_account(call, route, account, username=name), as_json=as_json)
     text = f"user {name} is {'enabled' if enabled else 'disabled'}"
-    output.say(text, {"account": account, "name": name, "enabled": enabled}, as_json=as_json)
+    output.say(text, {"account": whose, "name": name, "enabled": enabled}, as_json=as_json)
 
 
 @user.command("delete")
@@ -106,10 +120,10 @@ def _set_user_enabled(name: str, account: str, *, enabled: bool, as_json: bool) 
 @json_option
 def delete_user(name: str, account: str | None, yes: bool, as_json: bool) -> None:
     """Delete a person's user (a request's generated user goes with `request reopen` or `request delete`)."""
-    name_of_account = needed(account)
+    check_account(account)
     confirm(f"Delete user {name}?", yes=yes)
-    run(lambda admin: users.delete_user(admin, name_of_account, name), as_json=as_json)
-    output.say(f"deleted user {name}", {"account": name_of_account, "name": name, "deleted": True}, as_json=as_json)
+    whose, _ = run(lambda call: _of_account(call, "delete_user", account, username=name), as_json=as_json)
+    output.say(f"deleted user {name}", {"account": whose, "name": name, "deleted": True}, as_json=as_json)
 
 
 @click.group()
@@ -131,7 +145,9 @@ _COLUMNS = ["account", "client_id", "enabled", "status", "status_at", "last_logi
 @json_option
 def list_devices(account: str | None, status: str | None, text: str | None, as_json: bool) -> None:
     """Devices of one account, or of all."""
-    rows = run(lambda admin: devices.list_devices(admin, account, status=status, text=text), as_json=as_json)
+    query = {"status": [status] if status else None, "text": text, "sort": "client_id"}
+    rows = run(lambda call: call.items("list_devices", account, query=query), as_json=as_json)
+    rows.sort(key=lambda row: row["account"])
     if as_json:
         output.print_json(rows)
     else:
@@ -144,7 +160,7 @@ def list_devices(account: str | None, status: str | None, text: str | None, as_j
 @json_option
 def show_device(client_id: str, account: str | None, as_json: bool) -> None:
     """One device with its connection, what it said of itself (BIRTH), its releases to and from other accounts."""
-    row = run(lambda admin: devices.show_device(admin, account, client_id), as_json=as_json)
+    _, row = run(lambda call: _of_device(call, "show_device", client_id, account), as_json=as_json)
     if as_json:
         output.print_json(row)
     else:
@@ -154,13 +170,17 @@ def show_device(client_id: str, account: str | None, as_json: bool) -> None:
             output.print_table(history, _RELEASE_COLUMNS, empty="")
 
 
-def _set_enabled(client_id: str, account: str | None, *, enabled: bool, as_json: bool) -> None:
-    async def operation(admin: Administration) -> str:
-        name = account or await devices.find_account_of_device(admin, client_id)
-        await devices.set_device_enabled(admin, name, client_id, enabled=enabled)
-        return name
+async def _of_device(
+    call: Caller, route: str, client_id: str, account: str | None, *, of: str = "device", body: Any = None
+) -> tuple[str, Any]:
+    """The account that has the client id, and what a route of it answers."""
+    whose = await call.account_of(client_id, account, of=of)
+    return whose, await call(route, {"account": whose, "client_id": client_id}, body=body)
 
-    name = run(operation, as_json=as_json)
+
+def _set_enabled(client_id: str, account: str | None, *, enabled: bool, as_json: bool) -> None:
+    route = "enable_device" if enabled else "disable_device"
+    name, _ = run(lambda call: _of_device(call, route, client_id, account), as_json=as_json)
     text = f"device {client_id} is {'enabled' if enabled else 'disabled'}"
     output.say(text, {"account": name, "client_id": client_id, "enabled": enabled}, as_json=as_json)
 
@@ -200,23 +220,18 @@ def release(
         _cancel_release(client_id, account, as_json=as_json)
         return
 
-    async def operation(admin: Administration) -> tuple[str, datetime.datetime]:
-        name = account or await releases.find_holder(admin, client_id)
-        return name, await releases.release_device(admin, name, client_id, to=to, until=until)
-
-    name, expires_on = run(operation, as_json=as_json)
+    body = {"to": to, "until": until}
+    name, released = run(
+        lambda call: _of_device(call, "release_device", client_id, account, of="claim", body=body), as_json=as_json
+    )
+    expires_on = released["until"]
     text = f"released {client_id} from {name} to {to} until {output.plain(expires_on)}"
     document = {"account": name, "client_id": client_id, "to_account": to, "expires_on": expires_on}
     output.say(text, document, as_json=as_json)
 
 
 def _cancel_release(client_id: str, account: str | None, *, as_json: bool) -> None:
-    async def operation(admin: Administration) -> str:
-        name = account or await releases.find_holder(admin, client_id)
-        await releases.cancel_release(admin, name, client_id)
-        return name
-
-    name = run(operation, as_json=as_json)
+    name, _ = run(lambda call: _of_device(call, "cancel_release", client_id, account, of="claim"), as_json=as_json)
     document = {"account": name, "client_id": client_id, "cancelled": True}
     output.say(f"cancelled the release of {client_id}", document, as_json=as_json)
 
@@ -227,7 +242,8 @@ def _cancel_release(client_id: str, account: str | None, *, as_json: bool) -> No
 @json_option
 def list_releases(client_id: str | None, account: str | None, as_json: bool) -> None:
     """Releases to and from an account, or all of them; of one client id, or of all."""
-    rows = run(lambda admin: releases.list_releases(admin, account, client_id), as_json=as_json)
+    query = {"client_id": client_id}
+    rows = run(lambda call: call.within("list_releases", account, query=query), as_json=as_json)["items"]
     if as_json:
         output.print_json(rows)
     else:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
 
 from service.cli import output, secret
-from service.cli.context import account_option, confirm, json_option, needed, run, yes_option
+from service.cli.calls import Caller, check_account, run
+from service.cli.context import account_option, confirm, json_option, yes_option
 from service.cli.files import applications_option, check_standard_input, configuration_option, read_files
-from service.core.problems import NotFound
-from service.core.requests import COUPLINGS, MAXIMUM_ATTEMPTS, UNSET, Changes, NewRequest
-from service.operations import explain, moves, requests
-from service.operations.administration import Administration
+from service.core.requests import COUPLINGS, MAXIMUM_ATTEMPTS
+from service.operations import explain
 
 
 class _Moment(click.ParamType[datetime.datetime | None]):
@@ -102,43 +100,45 @@ def create(
     client_id: str, account: str | None, username: str, password_file: str | None, as_json: bool, **options: Any
 ) -> None:
     """Create a provision request for the device that will connect as CLIENT_ID."""
-    name = needed(account)
+    check_account(account)
     check_standard_input(options)
     password = secret.read_password(password_file, twice=True)
 
-    async def operation(admin: Administration) -> requests.Created:
-        new = NewRequest(
-            client_id=client_id,
-            provision_username=username,
-            provision_password=password,
-            generate_activation_key=options["activation_key"],
-            provision_endpoint=options["endpoint"],
-            activates_on=options["activates_on"],
-            expires_on=options["expires_on"],
-            reserve_user=options["reserve_user"],
-            device_connection_coupling=options["coupling"],
-            maximum_attempts=options["maximum_attempts"],
-            start_on_birth=options["start_on_birth"],
-            enabled=options["enabled"],
+    async def work(call: Caller) -> dict[str, Any]:
+        body = {
+            "client_id": client_id,
+            "provision_username": username,
+            "provision_password": password,
+            "generate_activation_key": options["activation_key"],
+            "provision_endpoint": options["endpoint"],
+            "activates_on": options["activates_on"],
+            "expires_on": options["expires_on"],
+            "reserve_user": options["reserve_user"],
+            "device_connection_coupling": options["coupling"],
+            "maximum_attempts": options["maximum_attempts"],
+            "start_on_birth": options["start_on_birth"],
+            "enabled": options["enabled"],
             **read_files(options),
-        )
-        return await requests.create_request(admin, name, new)
+        }
+        made: dict[str, Any] = await call("create_request", {"account": await call.needed(account)}, body=body)
+        return made
 
     with secret.new_place(options["activation_key_file"], as_json=as_json) as place:
-        _report(run(operation, as_json=as_json), name, place, "created")
+        _report(run(work, as_json=as_json), place, "created")
 
 
-def _report(created: requests.Created, account: str, place: secret.Place, done: str) -> None:
-    client_id = created.client_id
-    for text in created.notices:
+def _report(made: dict[str, Any], place: secret.Place, done: str) -> None:
+    client_id, notices = made["client_id"], made.get("notices", [])
+    for text in notices:
         output.notice(text)
-    document = {"account": account, "client_id": client_id, "notices": created.notices}
+    document = {"account": made["account"], "client_id": client_id, "notices": notices}
     text = f"{done} the provision request of {client_id}"
-    if created.activation_key is None:
+    activation_key = made.get("activation_key_shown_once")
+    if activation_key is None:
         place.stays_empty(text, document, what="activation key")
         return
     what = f"the activation key of {client_id}"
-    place.hand_over(text, document, secret=created.activation_key, field="activation_key", what=what)
+    place.hand_over(text, document, secret=activation_key, field="activation_key", what=what)
 
 
 @request.command("change")
@@ -176,29 +176,24 @@ def change(context: click.Context, /, client_id: str, account: str | None, as_js
         raise click.UsageError("say what to change")
     check_standard_input(options)
 
-    async def operation(admin: Administration) -> tuple[str, requests.Created]:
-        name = account or await requests.find_account_of(admin, client_id)
-        return name, await requests.change_request(admin, name, client_id, _changes(given))
+    async def work(call: Caller) -> dict[str, Any]:
+        body = _changes(given)
+        path = {"account": await call.account_of(client_id, account), "client_id": client_id}
+        changed: dict[str, Any] = await call("change_request", path, body=body)
+        return changed
 
     with secret.new_place(key_file, as_json=as_json) as place:
-        name, changed = run(operation, as_json=as_json)
-        _report(changed, name, place, "changed")
+        _report(run(work, as_json=as_json), place, "changed")
 
 
-def _changes(given: dict[str, Any]) -> Changes:
+_FIELDS = {"endpoint": "provision_endpoint", "coupling": "device_connection_coupling"}
+
+
+def _changes(given: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidInput."""
-    return Changes(
-        new_activation_key=given.get("new_activation_key", False),
-        remove_activation_key=given.get("remove_activation_key", False),
-        provision_endpoint=given.get("endpoint", UNSET),
-        activates_on=given.get("activates_on", UNSET),
-        expires_on=given.get("expires_on", UNSET),
-        reserve_user=given.get("reserve_user", UNSET),
-        device_connection_coupling=given.get("coupling", UNSET),
-        maximum_attempts=given.get("maximum_attempts", UNSET),
-        start_on_birth=given.get("start_on_birth", UNSET),
-        **read_files(given),
-    )
+    files = ("configuration", "applications")
+    changes = {_FIELDS.get(name, name): value for name, value in given.items() if name not in files}
+    return {**changes, **read_files(given)}
 
 
 _COLUMNS = ["account", "client_id", "status", "activates_on", "expires_on", "attempts"]
@@ -209,7 +204,8 @@ _COLUMNS = ["account", "client_id", "status", "activates_on", "expires_on", "att
 @json_option
 def list_requests(account: str | None, as_json: bool) -> None:
     """Requests of one account, or of all."""
-    rows = run(lambda admin: requests.list_requests(admin, account), as_json=as_json)
+    query = {"whole": as_json, "sort": "client_id"}
+    rows = run(lambda call: call.items("list_requests", account, query=query), as_json=as_json)
     if as_json:
         output.print_json(rows)
     else:
@@ -223,43 +219,32 @@ def list_requests(account: str | None, as_json: bool) -> None:
 @json_option
 def show(client_id: str, account: str | None, as_json: bool) -> None:
     """One request with its last run."""
-
-    async def operation(admin: Administration) -> dict[str, Any]:
-        name = account or await requests.find_account_of(admin, client_id)
-        rows = await requests.list_requests(admin, name, client_id)
-        if not rows:
-            raise NotFound("client_id", f"there is no provision request for {client_id!r}")
-        return rows[0]
-
-    row = run(operation, as_json=as_json)
+    row = _done("show_request", client_id, account, as_json=as_json)
     if as_json:
         output.print_json(row)
     else:
         run_ = {f"run_{name}": value for name, value in (row.pop("run") or {}).items()}
-        row["applications"] = {str(place): output.words(each) for place, each in enumerate(row["applications"], 1)}
+        if "applications" in row:
+            applications = enumerate(row["applications"], 1)
+            row["applications"] = {str(place): output.words(each) for place, each in applications}
         output.print_record({"account": row["account"], "client_id": client_id, "status": row["status"], **row, **run_})
 
 
-Move = Callable[[Administration, str, str], Awaitable[Any]]
+def _done(name: str, client_id: str, account: str | None, *, as_json: bool) -> dict[str, Any]:
+    """What a route of a request answers, with the request's account."""
 
+    async def work(call: Caller) -> dict[str, Any]:
+        whose = await call.account_of(client_id, account)
+        return {"account": whose, **(await call(name, {"account": whose, "client_id": client_id}) or {})}
 
-def _move(client_id: str, account: str | None, move: Move, *, as_json: bool) -> tuple[str, Any]:
-    """The request's account, and what the move returned."""
-
-    async def operation(admin: Administration) -> tuple[str, Any]:
-        name = account or await requests.find_account_of(admin, client_id)
-        return name, await move(admin, name, client_id)
-
-    name, returned = run(operation, as_json=as_json)
-    return name, returned
+    row: dict[str, Any] = run(work, as_json=as_json)
+    return row
 
 
 def _set_enabled(client_id: str, account: str | None, *, enabled: bool, as_json: bool) -> None:
-    name, _ = _move(
-        client_id, account, lambda admin, of, cid: moves.set_enabled(admin, of, cid, enabled=enabled), as_json=as_json
-    )
+    row = _done("enable_request" if enabled else "disable_request", client_id, account, as_json=as_json)
     text = f"the provision request of {client_id} is {'enabled' if enabled else 'disabled'}"
-    output.say(text, {"account": name, "client_id": client_id, "enabled": enabled}, as_json=as_json)
+    output.say(text, {"account": row["account"], "client_id": client_id, "enabled": enabled}, as_json=as_json)
 
 
 @request.command("enable")
@@ -286,7 +271,7 @@ def disable(client_id: str, account: str | None, as_json: bool) -> None:
 @json_option
 def stop(client_id: str, account: str | None, as_json: bool) -> None:
     """Stop the run under way; the request is OPEN and disabled."""
-    name, _ = _move(client_id, account, moves.stop_request, as_json=as_json)
+    name = _done("stop_request", client_id, account, as_json=as_json)["account"]
     text = f"stopped the run of {client_id}; its provision request is disabled until `request enable`"
     output.say(text, {"account": name, "client_id": client_id, "enabled": False}, as_json=as_json)
 
@@ -299,7 +284,8 @@ def stop(client_id: str, account: str | None, as_json: bool) -> None:
 def reopen(client_id: str, account: str | None, yes: bool, as_json: bool) -> None:
     """Let a PROVISIONED or ABANDONED request be used again; its generated user is deleted."""
     confirm(f"The generated user of {client_id} will be deleted, and the device provisioned anew. Go on?", yes=yes)
-    name, gone = _move(client_id, account, moves.reopen_request, as_json=as_json)
+    row = _done("reopen_request", client_id, account, as_json=as_json)
+    name, gone = row["account"], row["deleted_users"]
     text = f"reopened the provision request of {client_id}" + "".join(f"; deleted user {user}" for user in gone)
     output.say(text, {"account": name, "client_id": client_id, "deleted_users": gone}, as_json=as_json)
 
@@ -312,7 +298,7 @@ def reopen(client_id: str, account: str | None, yes: bool, as_json: bool) -> Non
 def delete(client_id: str, account: str | None, yes: bool, as_json: bool) -> None:
     """Delete a request; a provisioned device and its user stay."""
     confirm(f"Delete the provision request of {client_id}?", yes=yes)
-    name, _ = _move(client_id, account, moves.delete_request, as_json=as_json)
+    name = _done("delete_request", client_id, account, as_json=as_json)["account"]
     text = f"deleted the provision request of {client_id}"
     output.say(text, {"account": name, "client_id": client_id, "deleted": True}, as_json=as_json)
 
@@ -346,14 +332,15 @@ def explain_client(
     for name, moment in (("--since", since), ("--until", until)):
         if moment is not None and moment.tzinfo is None:
             raise click.UsageError(f"{name} must name its offset, like 2030-01-31T08:00:00Z")
-    period = explain.Period(since=since, until=until, limit=limit)
+    query = {"since": since, "until": until, "limit": limit}
 
-    async def operation(admin: Administration) -> list[dict[str, Any]]:
-        if client_id is not None:
-            return await explain.explain(admin, client_id, account, period)
-        return await explain.explain_correlation_id(admin, str(correlation_id), account, period)
+    async def work(call: Caller) -> list[dict[str, Any]]:
+        path = {"client_id": client_id} if client_id is not None else {"correlation_id": str(correlation_id)}
+        name = "explain" if client_id is not None else "explain_correlation_id"
+        rows: list[dict[str, Any]] = (await call.within(name, account, path, query=query))["items"]
+        return rows
 
-    rows = run(operation, as_json=as_json)
+    rows = run(work, as_json=as_json)
     if as_json:
         output.print_json(rows)
     else:

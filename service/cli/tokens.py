@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from service.cli import output, secret
-from service.cli.context import account_option, json_option, run
+from service.cli.calls import Caller, has_server, run
+from service.cli.context import account_option, json_option
 from service.core.access import Role
 from service.operations import tokens
 
@@ -19,10 +22,23 @@ def token() -> None:
 
 
 def _whose(account: str | None, platform: bool) -> str | None:
-    """The account, or None for the platform; both would say whose twice."""
-    if platform == (account is not None):
+    """The account that was named; None for the platform, and where a server knows whose token asks."""
+    if platform:
+        return None
+    if account is None and not has_server():
         raise click.UsageError("say whose: --account (or PROVISION_ACCOUNT), or --platform alone")
     return account
+
+
+async def _ask(
+    call: Caller, verb: str, account: str | None, *, platform: bool, body: Any = None, **path: str
+) -> tuple[str | None, Any]:
+    """Whose tokens they are, and what is answered."""
+    what = "tokens" if verb == "list" else "token"
+    if platform:
+        return None, await call(f"{verb}_platform_{what}", path, body=body)
+    whose = await call.needed(account)
+    return whose, await call(f"{verb}_{what}", {"account": whose, **path}, body=body)
 
 
 @token.command("create")
@@ -41,14 +57,15 @@ def create(
     name: str, account: str | None, platform: bool, role: str | None, days: int, token_file: str | None, as_json: bool
 ) -> None:
     """Create a token; it is shown this once."""
-    whose = _whose(None if platform else account, platform)
+    account = _whose(account, platform)
     if (role is None) != platform:
         raise click.UsageError("an account's token has a --role, the platform's has none to choose")
     chosen = role or Role.PLATFORM_ADMINISTRATOR.value
     with secret.new_place(token_file, as_json=as_json) as place:
-        created = run(lambda admin: tokens.create_token(admin, whose, name, role=chosen, days=days), as_json=as_json)
-        document = {"name": name, "account": whose, "role": chosen, "expires_on": created.expires_on}
-        place.hand_over(f"created the token {name}", document, secret=created.token, field="token", what="the token")
+        body = {"name": name, "days": days} | ({} if platform else {"role": chosen})
+        whose, made = run(lambda call: _ask(call, "create", account, platform=platform, body=body), as_json=as_json)
+        document = {"name": name, "account": whose, "role": chosen, "expires_on": made["expires_on"]}
+        place.hand_over(f"created the token {name}", document, secret=made["token"], field="token", what="the token")
 
 
 @token.command("list")
@@ -57,8 +74,9 @@ def create(
 @json_option
 def list_tokens(account: str | None, platform: bool, as_json: bool) -> None:
     """Tokens of an account, or the platform's own; never their text."""
-    whose = _whose(None if platform else account, platform)
-    rows = run(lambda admin: tokens.list_tokens(admin, whose), as_json=as_json)
+    account = _whose(account, platform)
+    _, answer = run(lambda call: _ask(call, "list", account, platform=platform), as_json=as_json)
+    rows = answer["items"]
     if as_json:
         output.print_json(rows)
     else:
@@ -72,6 +90,6 @@ def list_tokens(account: str | None, platform: bool, as_json: bool) -> None:
 @json_option
 def revoke(name: str, account: str | None, platform: bool, as_json: bool) -> None:
     """It is good no more, at once."""
-    whose = _whose(None if platform else account, platform)
-    run(lambda admin: tokens.revoke_token(admin, whose, name), as_json=as_json)
+    account = _whose(account, platform)
+    whose, _ = run(lambda call: _ask(call, "revoke", account, platform=platform, token=name), as_json=as_json)
     output.say(f"revoked the token {name}", {"name": name, "account": whose}, as_json=as_json)

@@ -27,9 +27,12 @@ _ACCOUNT = _PLATFORM | {Role.ACCOUNT_ADMINISTRATOR}
 _MANAGE = _ACCOUNT | {Role.DEVICE_MANAGER}
 _FOLLOW = _MANAGE | {Role.DEPLOYMENT_OPERATOR}
 _AUDIT = _ACCOUNT | {Role.AUDITOR}
+_EVERYBODY = frozenset(Role)
 
 # Operation: the roles that may. Each is a route of the API, by its name.
 OPERATIONS: dict[str, frozenset[Role]] = {
+    "whoami": _EVERYBODY,
+    "find_account": _PLATFORM,
     "list_accounts": _PLATFORM,
     "create_account": _PLATFORM,
     "show_account": _MANAGE,
@@ -46,10 +49,16 @@ OPERATIONS: dict[str, frozenset[Role]] = {
     "reopen_request": _MANAGE,
     "delete_request": _MANAGE,
     "preview_request": _MANAGE,
+    "check_import_rows": _MANAGE,
+    "write_import_rows": _MANAGE,
     "explain": _FOLLOW,
     "explain_correlation_id": _FOLLOW,
     "list_runs": _FOLLOW,
+    "list_all_requests": _PLATFORM,
+    "explain_anywhere": _PLATFORM,
+    "explain_correlation_id_anywhere": _PLATFORM,
     "list_devices": _MANAGE,
+    "list_all_devices": _PLATFORM,
     "show_device": _MANAGE,
     "enable_device": _ACCOUNT,
     "disable_device": _ACCOUNT,
@@ -57,10 +66,12 @@ OPERATIONS: dict[str, frozenset[Role]] = {
     "release_device": _ACCOUNT,
     "cancel_release": _ACCOUNT,
     "list_releases": _MANAGE,
+    "list_all_releases": _PLATFORM,
     "show_connection": _MANAGE,
     "change_connection": _ACCOUNT,
     "delete_connection": _ACCOUNT,
     "list_users": _ACCOUNT,
+    "list_all_users": _PLATFORM,
     "create_user": _ACCOUNT,
     "grant_user": _ACCOUNT,
     "enable_user": _ACCOUNT,
@@ -78,6 +89,12 @@ OPERATIONS: dict[str, frozenset[Role]] = {
     "revoke_token": _ACCOUNT,
     "list_events": _AUDIT,
     "verify_events": _AUDIT,
+    "list_all_events": _PLATFORM,
+    "verify_all_events": _PLATFORM,
+    "fit_checkpoint_lines": _PLATFORM,
+    "checkpoint_events": _PLATFORM,
+    "list_checkpoint_lines": _PLATFORM,
+    "drop_events": _PLATFORM,
     "list_platform_tokens": _PLATFORM,
     "create_platform_token": _PLATFORM,
     "revoke_platform_token": _PLATFORM,
@@ -88,6 +105,7 @@ OPERATIONS: dict[str, frozenset[Role]] = {
     "unserve_account": _PLATFORM,
     "begin_broker_rotation": _PLATFORM,
     "finish_broker_rotation": _PLATFORM,
+    "set_responder_password": _PLATFORM,
     "show_recovery": _PLATFORM,
     "accept_recovery": _PLATFORM,
 }

@@ -18,6 +18,7 @@ from service.core.requests import Limits
 from service.db import queries
 from service.db.pool import Connection, Pool, transaction
 from service.db.records import Account
+from service.hashes import Hashes
 from service.keys import SealingKeys
 from service.operations.events import Author
 from service.passwords import DEFAULT_COST
@@ -101,6 +102,7 @@ class Administration:
     provision_account: str = "provision"
     version: int | None = None
     once: Once | None = None
+    hashes: Hashes = field(default_factory=Hashes, repr=False)
 
     @classmethod
     def opened(

@@ -37,6 +37,7 @@ async def change(admin: Administration, name: str, ca: str | None) -> None:
         broker = await connection.fetchrow(_BROKERS["find"], name)
         if broker is None:
             raise NotFound("broker", f"there is no broker {name!r}")
+        await admin.check_version(connection, "broker", broker["id"])
         pem, problems = read(ca, broker["role"])
         raise_problems(problems)
         await connection.execute(_BROKERS["set_ca"], broker["id"], pem)

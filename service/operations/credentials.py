@@ -19,7 +19,7 @@ from service import keys, passwords
 from service.core import credentials
 from service.core.credentials import OVERLAP, WINDOW, Watch
 from service.core.names import check_provision_password
-from service.core.pages import MOST_ROWS, Page, read_page
+from service.core.pages import Page
 from service.core.problems import NotFound, raise_problems
 from service.db import queries
 from service.db.pool import Connection
@@ -53,19 +53,6 @@ async def list_page(
         counted = await connection.fetch(_SQL["uses"], [row["id"] for row in rows], WINDOW)
     uses = {row["user_id"]: row for row in counted}
     return [_as_shown(row, uses.get(row["id"])) for row in rows], following
-
-
-async def list_credentials(admin: Administration, account_name: str) -> list[dict[str, Any]]:
-    """All of an account's credentials."""
-    found: list[dict[str, Any]] = []
-    after: tuple[str, int] | None = None
-    while True:
-        page = Page(sort="name", limit=MOST_ROWS, after=after)
-        rows, following = await list_page(admin, account_name, Filters(), page)
-        found += rows
-        if following is None:
-            return found
-        after = read_page(sort="name", limit=MOST_ROWS, after=following, columns=("name",)).after
 
 
 async def show_credential(admin: Administration, account_name: str, name: str) -> dict[str, Any]:

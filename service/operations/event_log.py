@@ -1,5 +1,5 @@
 """
-The events as a whole: listed, verified, checkpointed, and dropped by the month behind a checkpoint.
+The events as a whole: verified, checkpointed, and dropped by the month behind a checkpoint.
 
 Verification asks chain by chain in ranges of request ids, so that memory does not grow with the events.
 """
@@ -7,16 +7,14 @@ Verification asks chain by chain in ranges of request ids, so that memory does n
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 import asyncpg
 
 from service.core.event_chain import Broken, Chain, Fault, judge
-from service.core.problems import InvalidInput, NotPossible, Problem
+from service.core.problems import NotPossible
 from service.db import queries
 from service.db.pool import Connection
 from service.operations import events
@@ -26,9 +24,8 @@ _SQL = queries.load("event_chains")
 
 # Requests in one question.
 RANGE = 1000
-# Lines of a checkpoint's file in one question, or rows of one page.
+# Lines of a checkpoint in one answer.
 PAGE = 1000
-MOST_LISTED = 1000
 
 Found = Callable[[Broken], None]
 # Requests done, requests there are, events so far.
@@ -66,15 +63,13 @@ async def verify(
     account_name: str | None = None,
     client_id: str | None = None,
     *,
-    checkpoint: TextIO | None = None,
     found: Found = _nothing,
     progress: Progress = _nothing,
 ) -> Report:
     """
     Verify every chain, an account's, or a client id's; each broken one is told to `found`, once for each fault.
 
-    `checkpoint` is a file that `write_checkpoint` wrote: its chains must go on from where they were then. Raises
-    NotFound, and InvalidInput where the file is not such a file.
+    Raises NotFound.
     """
     account_id = None if account_name is None else (await admin.account(account_name)).id
     report = Report()
@@ -93,8 +88,6 @@ async def verify(
                     tell(_broken(row))
             if account_id is None:
                 await _verify_digests(connection, tell)
-        if checkpoint is not None:
-            await _verify_file(connection, checkpoint, which, tell)
     return report
 
 
@@ -170,56 +163,21 @@ async def _verify_digests(connection: Connection, tell: Found) -> None:
             )
 
 
-async def _verify_file(connection: Connection, file: TextIO, which: Which, tell: Found) -> None:
-    """A file's lines, in pages; its digest is compared where the whole of it was read."""
-    header = _header(file.readline())
-    digest, lines = hashlib.sha256(), 0
-    page: list[tuple[int, int, int, bytes]] = []
-
-    async def ask() -> None:
-        columns = [list(column) for column in zip(*page, strict=True)]
-        for row in await connection.fetch(_SQL["fit_lines"], *columns):
-            broken = _broken(row)
-            if which.client_id in (None, broken.client_id) and which.account_id in (None, broken.account_id):
-                tell(broken)
-        page.clear()
-
-    for text in file:
-        digest.update(text.encode())
-        page.append(_line(text))
-        lines += 1
-        if len(page) == PAGE:
-            await ask()
-    if page:
-        await ask()
-    if (lines, digest.hexdigest()) != (header.get("chains"), header.get("digest")):
-        raise _not_a_checkpoint("is not as it was written: its digest does not fit")
-
-
-def _not_a_checkpoint(text: str) -> InvalidInput:
-    return InvalidInput([Problem(field="checkpoint", rule="checkpoint", text=text)])
-
-
-def _header(text: str) -> Mapping[str, Any]:
-    try:
-        header = json.loads(text)
-    except ValueError:
-        header = None
-    if not isinstance(header, dict) or "events_checkpoint" not in header:
-        raise _not_a_checkpoint("is no file of `provision events checkpoint`")
-    return header
-
-
-def _line(text: str) -> tuple[int, int, int, bytes]:
-    try:
-        line = json.loads(text)
-        numbers = [line["account_id"], line["request_id"], line["count"]]
-        head = bytes.fromhex(line["head"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _not_a_checkpoint("has a line that is no chain") from error
-    if not all(type(number) is int and 0 <= number < 2**63 for number in numbers) or len(head) != 32:
-        raise _not_a_checkpoint("has a line that is no chain")
-    return numbers[0], numbers[1], numbers[2], head
+async def fit_lines(
+    admin: Administration,
+    lines: Sequence[Sequence[Any]],
+    account_name: str | None = None,
+    client_id: str | None = None,
+) -> list[Broken]:
+    """
+    Which lines of a checkpoint's file (account, request, count, head) no longer hold: their chains do not go on from
+    where they were then. Of an account, or of a client id, only. Raises NotFound.
+    """
+    account_id = None if account_name is None else (await admin.account(account_name)).id
+    columns = [list(column) for column in zip(*lines, strict=True)] or [[], [], [], []]
+    async with admin.platform_transaction() as connection:
+        found = [_broken(row) for row in await connection.fetch(_SQL["fit_lines"], *columns)]
+    return [b for b in found if client_id in (None, b.client_id) and account_id in (None, b.account_id)]
 
 
 async def require_whole(admin: Administration, *, found: Found, progress: Progress = _nothing) -> Report:
@@ -244,31 +202,16 @@ async def checkpoint_chains(
     return {"chains": chains, "digest": digest}
 
 
-async def _checkpoint_lines(connection: Connection) -> AsyncIterator[str]:
-    place = (-1, -1)
-    while rows := await connection.fetch(_SQL["checkpoint_page"], *place, PAGE):
-        for row in rows:
-            yield json.dumps(dict(row)) + "\n"
-        place = (rows[-1]["account_id"], rows[-1]["request_id"])
-
-
-async def write_checkpoint(admin: Administration, file: TextIO) -> str:
+async def checkpoint_page(admin: Administration, place: tuple[int, int]) -> tuple[list[dict[str, Any]], str]:
     """
-    Write the checkpoint to a file that can be kept elsewhere: a line with the digest, then one a chain.
+    The checkpoint's lines after a place (account, request), and the digest of all of them as they are now.
 
-    Returns the SHA-256 in hex of the lines after the first. It holds no secret: links are HMACs.
+    Lines can be kept elsewhere: they hold no secret, links are HMACs.
     """
     async with admin.platform_transaction() as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        digest, chains = hashlib.sha256(), 0
-        async for line in _checkpoint_lines(connection):
-            digest.update(line.encode())
-            chains += 1
-        header = {"events_checkpoint": 1, "chains": chains, "digest": digest.hexdigest()}
-        file.write(json.dumps(header) + "\n")
-        async for line in _checkpoint_lines(connection):
-            file.write(line)
-    return digest.hexdigest()
+        rows = await connection.fetch(_SQL["checkpoint_page"], *place, PAGE)
+        return [dict(row) for row in rows], await connection.fetchval(_SQL["digest"], "checkpoint")
 
 
 async def drop(
@@ -292,61 +235,3 @@ async def drop(
     except (asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.InvalidParameterValueError) as error:
         raise NotPossible("before", "not_checkpointed", str(error.args[0])) from error
     return dropped
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which events; every condition that is given holds. `since` is included, `until` is not."""
-
-    client_id: str | None = None
-    since: datetime.datetime | None = None
-    until: datetime.datetime | None = None
-    kinds: tuple[str, ...] = ()
-    text: str | None = None
-    limit: int = 100
-    # Where the page before ended: `next` of it.
-    after: str | None = None
-
-
-async def list_events(
-    admin: Administration, account_name: str | None, wanted: Filter
-) -> tuple[list[dict[str, Any]], str | None]:
-    """
-    A page of events, newest first, and where the next one begins (None: there is none).
-
-    With an account only its own. Raises NotFound, and InvalidInput where `after` is no such place.
-    """
-    after = _place(wanted.after)
-    limit = min(max(wanted.limit, 1), MOST_LISTED)
-    conditions = (
-        wanted.client_id,
-        wanted.since,
-        wanted.until,
-        list(wanted.kinds) or None,
-        wanted.text,
-        *after,
-        limit + 1,
-    )
-    if account_name is None:
-        async with admin.platform_transaction() as connection:
-            rows = await connection.fetch(_SQL["list"], None, *conditions)
-    else:
-        account = await admin.account(account_name)
-        async with admin.account_transaction(account.id) as connection:
-            rows = await connection.fetch(_SQL["list"], account.id, *conditions)
-    page = [{**row, "detail": json.loads(row["detail"])} for row in rows[:limit]]
-    following = f"{page[-1]['at'].isoformat()}_{page[-1]['id']}" if len(rows) > limit else None
-    return page, following
-
-
-def _place(after: str | None) -> tuple[datetime.datetime | None, int | None]:
-    if after is None:
-        return None, None
-    at, _, number = after.rpartition("_")
-    try:
-        moment = datetime.datetime.fromisoformat(at)
-        if moment.tzinfo is None or not 0 <= int(number) < 2**63:
-            raise ValueError
-    except ValueError:
-        raise InvalidInput([Problem(field="after", rule="after", text="is no place in the list of events")]) from None
-    return moment, int(number)

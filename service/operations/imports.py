@@ -7,7 +7,6 @@ of an import: written again, a row whose request stands as it says is unchanged.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
-from cachetools import LRUCache
 
-from service import keys, passwords
+from service import keys
 from service.core import device_config, imports, names, requests
 from service.core.imports import CHANGED, CREATED, REFUSED, Existing, Outcome, Row
 from service.core.names import check_provision_password
@@ -26,52 +24,14 @@ from service.core.requests import Accepted, NamesakeUser, Surroundings
 from service.db import queries
 from service.db.pool import Connection
 from service.db.records import Account, ProvisionRequest
+from service.hashes import Hashes
 from service.operations.administration import Administration
 from service.operations.requests import CREATE_TRIES, apply_change, as_judged, look_around, seal_configuration
 
 _SQL = queries.load("imports")
 
-# (username, password, the stored hash or None for a new one)
-Credential = tuple[str, str, str | None]
 # {name in lower case: row of the query `users`}
 Users = Mapping[str, asyncpg.Record]
-
-
-@dataclass(kw_only=True)
-class Hashes:
-    """
-    bcrypt once for each credential and not for each row: keep one for as long as an import lasts, in one process.
-
-    What was verified, and the hashes that new credentials get.
-    """
-
-    known: LRUCache[Credential, Any] = field(default_factory=lambda: LRUCache(maxsize=10_000), repr=False)
-
-    async def verify(self, wanted: Mapping[tuple[str, str], str | None]) -> dict[tuple[str, str], bool]:
-        """Of {(username, password): stored hash}."""
-        found = await asyncio.gather(*(self._verify(*pair, stored) for pair, stored in wanted.items()))
-        return dict(zip(wanted, found, strict=True))
-
-    async def _verify(self, name: str, password: str, stored: str | None) -> bool:
-        if stored is None:
-            return False
-        key = (name, password, stored)
-        if key not in self.known:
-            self.known[key] = await asyncio.to_thread(passwords.verify, password, stored)
-        return bool(self.known[key])
-
-    async def make(self, wanted: Mapping[str, str], cost: int) -> dict[str, str]:
-        """Of {username: password}; the same hash until it is verified, so that a repeated write does not pay again."""
-        found = await asyncio.gather(*(self._make(name, password, cost) for name, password in wanted.items()))
-        return dict(zip(wanted, found, strict=True))
-
-    async def _make(self, name: str, password: str, cost: int) -> str:
-        key = (name, password, None)
-        if key not in self.known:
-            hashed = await asyncio.to_thread(passwords.hash_password, password, cost)
-            self.known[key] = hashed
-            self.known[(name, password, hashed)] = True
-        return str(self.known[key])
 
 
 @dataclass(frozen=True, kw_only=True)

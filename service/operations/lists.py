@@ -39,15 +39,20 @@ class Filters:
 
 
 async def fetch_page(
-    admin: Administration, what: str, account_name: str, filters: Filters, page: Page
+    admin: Administration, what: str, account_name: str | None, filters: Filters, page: Page
 ) -> tuple[list[asyncpg.Record], str | None]:
-    """The rows of a page, and where the next one begins, if there is one. Raises NotFound and InvalidInput."""
-    account = await admin.account(account_name)
+    """
+    The rows of a page, of one account or of all, and where the next one begins, if there is one.
+
+    Raises NotFound and InvalidInput.
+    """
+    account = None if account_name is None else await admin.account(account_name)
     value, id_ = _position(what, page)
-    async with admin.account_transaction(account.id) as connection:
+    opened = admin.platform_transaction() if account is None else admin.account_transaction(account.id)
+    async with opened as connection:
         rows = await connection.fetch(
             _sql(what, page),
-            account.id,
+            account.id if account is not None else None,
             list(filters.client_ids) or None,
             list(filters.statuses) or None,
             list(filters.kinds) or None,

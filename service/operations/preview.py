@@ -37,7 +37,7 @@ async def preview_request(admin: Administration, account_name: str | None, clien
     """What the device would be answered now. Raises NotFound."""
     account = await admin.account(account_name or await requests.find_account_of(admin, client_id))
     async with admin.account_transaction(account.id) as connection:
-        row = await connection.fetchrow(_REQUESTS["list"], account.id, client_id)
+        row = await connection.fetchrow(_REQUESTS["list"], account.id, [client_id])
     if row is None:
         raise NotFound("client_id", f"there is no provision request for {client_id!r}")
     stored = device_config.from_document(json.loads(row["additional_device_configuration"]))

@@ -331,16 +331,17 @@ async def lock_request(
 
 
 async def list_requests(
-    admin: Administration, account_name: str | None, client_id: str | None = None
+    admin: Administration, account_name: str | None, client_id: str | Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Requests as people see them, Password values hidden: of one account, or of all."""
+    """Requests as people see them, Password values hidden: of one account, or of all; of these client ids only."""
+    wanted = [client_id] if isinstance(client_id, str) else client_id
     if account_name is None:
         async with admin.platform_transaction() as connection:
-            rows = await connection.fetch(_REQUESTS["list"], None, client_id)
+            rows = await connection.fetch(_REQUESTS["list"], None, wanted)
     else:
         account = await admin.account(account_name)
         async with admin.account_transaction(account.id) as connection:
-            rows = await connection.fetch(_REQUESTS["list"], account.id, client_id)
+            rows = await connection.fetch(_REQUESTS["list"], account.id, wanted)
     return [_as_shown(dict(row)) for row in rows]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from service import keys
 from service.core import names
@@ -114,18 +113,6 @@ async def _refuse_deletion(connection: Connection, user: User) -> None:
         return
     advice = "reopen or delete the request" if user.kind == "device" else "delete the requests that refer to it"
     raise NotPossible("username", "belongs_to_request", f"is a {user.kind} user of a provision request: {advice}")
-
-
-async def list_users(admin: Administration, account_name: str | None) -> list[dict[str, Any]]:
-    """Users of one account, or of all; never a secret."""
-    if account_name is None:
-        async with admin.platform_transaction() as connection:
-            rows = await connection.fetch(_USERS["list"], None)
-    else:
-        account = await admin.account(account_name)
-        async with admin.account_transaction(account.id) as connection:
-            rows = await connection.fetch(_USERS["list"], account.id)
-    return [{name: value for name, value in dict(row).items() if name != "id"} for row in rows]
 
 
 async def put_responder_password(admin: Administration) -> str:

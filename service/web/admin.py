@@ -7,10 +7,8 @@ Errors are problem documents (RFC 9457) with every field's problem. A foreign ac
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import hmac
-import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +20,7 @@ from aiohttp import web
 from prometheus_client import Counter, Histogram
 
 from service import keys, log
+from service.api import reading
 from service.api.openapi import PREFIX, FieldProblem, ProblemDocument, build
 from service.api.routes import Call, Caller, Nothing, Route
 from service.api.table import ROUTES
@@ -33,9 +32,11 @@ from service.operations import tokens
 from service.operations.administration import Administration, DoneBefore, Once, VersionDiffers
 from service.operations.tokens import Bearer
 from service.web import page
+from service.web.wrong_tokens import WrongTokens, address_of
 
 ADMINISTRATION = web.AppKey("administration", Administration)
 VERSION = web.AppKey("version", str)
+WRONG_TOKENS = web.AppKey("wrong_tokens", WrongTokens)
 BEARER = web.RequestKey("bearer", Bearer)
 CORRELATION = web.RequestKey("correlation", str)
 
@@ -48,6 +49,7 @@ SECONDS = Histogram("admin_seconds", "Seconds to the answer of a call", ["operat
 
 _TOKEN = re.compile(r"Bearer (pt_[A-Za-z0-9_-]{43})", re.ASCII | re.IGNORECASE)
 _ETAG = re.compile(r'"([0-9]{1,18})"', re.ASCII)
+_NAME = re.compile(r"\{(\w+)\}", re.ASCII)
 _KEY = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?", re.ASCII)
 
 
@@ -124,6 +126,8 @@ def _note(request: web.Request, response: web.StreamResponse, seconds: float) ->
     CALLS.labels(operation, response.status).inc()
     SECONDS.labels(operation).observe(seconds)
     bearer = request.get(BEARER)
+    if response.status == 429:
+        return  # a flood is counted, and fills no log
     _log.info(
         "call",
         operation=operation,
@@ -137,10 +141,21 @@ def _note(request: web.Request, response: web.StreamResponse, seconds: float) ->
 async def _authenticate(request: web.Request) -> Bearer:
     given = _TOKEN.fullmatch(request.headers.get("Authorization", ""))
     bearer = await tokens.recognise(request.app[ADMINISTRATION], given[1]) if given else None
+    if bearer is None and "Authorization" in request.headers:
+        _hold_back(request)
     if bearer is None:
         raise Failed(401, "Unauthorized", "a token is needed: Authorization: Bearer pt_...", WWW_Authenticate="Bearer")
     request[BEARER] = bearer
     return bearer
+
+
+def _hold_back(request: web.Request) -> None:
+    """Raises Failed where too many wrong tokens came from there."""
+    forwarded_for = request.headers.getall("X-Forwarded-For", None)
+    wait = request.app[WRONG_TOKENS].note(address_of(request.remote, forwarded_for[-1] if forwarded_for else None))
+    if wait is not None:
+        text = "too many wrong tokens came from this address"
+        raise Failed(429, "Too many wrong tokens", text, Retry_After=str(wait))
 
 
 async def _handle(request: web.Request, route: Route) -> web.Response:
@@ -152,8 +167,14 @@ async def _handle(request: web.Request, route: Route) -> web.Response:
     if "account" in path and not is_own_account(bearer.role, bearer.account, path["account"]):
         raise missing()
     caller = Caller(token_id=bearer.id, name=bearer.name, role=bearer.role, account=bearer.account)
-    body, raw = await _read_body(request, route)
-    call = Call(caller=caller, path=path, query=_read_query(request, route), body=body, reduced=permitted.reduced)
+    try:
+        body, raw = await _read_body(request, route)
+        query = _read_query(request, route)
+    except reading.NotUnderstood as error:
+        raise Failed(400, "Bad request", str(error)) from None
+    except InvalidInput as error:
+        raise Failed(422, "Rules are broken", str(error), error.problems) from None
+    call = Call(caller=caller, path=path, query=query, body=body, reduced=permitted.reduced)
     return await _run(route, _bound(request, route, bearer, raw), call)
 
 
@@ -203,9 +224,12 @@ async def _run(route: Route, administration: Administration, call: Call) -> web.
             text = "the Idempotency-Key was used for something else"
             raise Failed(409, "Conflict", text) from None
         return await _replay(route, administration, call)
+    except asyncpg.DataError:
+        raise Failed(422, "Rules are broken", "a value holds a NUL, or is out of range") from None
     except NotFound as error:
         if error.problems[0].field in _named(call):
-            raise missing() from None
+            # Only what the caller's own account lacks comes to this: a foreign one was missing before.
+            raise Failed(404, "Not found", str(error), error.problems) from None
         raise Failed(422, "Rules are broken", str(error), error.problems) from None
     except NotPossible as error:
         raise Failed(409, "Not possible", str(error), error.problems) from None
@@ -218,10 +242,12 @@ async def _replay(route: Route, administration: Administration, call: Call) -> w
     """What the first one made, without anything that is shown once."""
     assert route.made is not None
     fields = {**call.path, **msgspec.structs.asdict(call.body)}
-    shown = next((other for other in ROUTES if other.path == route.made and other.method == "GET"), None)
+    place = _NAME.sub("{}", route.made)
+    shown = next((other for other in ROUTES if _NAME.sub("{}", other.path) == place and other.method == "GET"), None)
     document: Any = {"replayed": True}
     if shown is not None and "{" in route.made.rpartition("/")[2]:
-        path = {name: str(fields[name]) for name in re.findall(r"\{(\w+)\}", route.made)}
+        names = zip(_NAME.findall(shown.path), _NAME.findall(route.made), strict=True)
+        path = {name: str(fields[field]) for name, field in names}
         document = await shown.run(administration, dataclasses.replace(call, path=path, body=None))
     response = _respond(document, route.status)
     response.headers["Idempotency-Replayed"] = "true"
@@ -231,7 +257,7 @@ async def _replay(route: Route, administration: Administration, call: Call) -> w
 def _respond(document: Any, status: int) -> web.Response:
     if document is None:
         return web.Response(status=204)
-    body = msgspec.json.encode(document, enc_hook=_encode)
+    body = reading.encode(document)
     headers = {}
     version = document.get("version") if isinstance(document, Mapping) else None
     if isinstance(version, int):
@@ -239,37 +265,11 @@ def _respond(document: Any, status: int) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
-def _encode(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(type(value).__name__)
-
-
 async def _read_body(request: web.Request, route: Route) -> tuple[Any, bytes]:
     raw = await request.read()
-    if route.body is None:
-        if raw:
-            raise Failed(400, "Bad request", "this operation takes no body")
-        return None, raw
-    if request.content_type != "application/json":
+    if route.body is not None and request.content_type != "application/json":
         raise Failed(415, "Unsupported media type", "the body must be application/json")
-    try:
-        _refuse_duplicates(raw)
-        return msgspec.json.decode(raw, type=route.body), raw
-    except msgspec.ValidationError as error:
-        raise Failed(422, "Rules are broken", str(error), (_misfit(str(error)),)) from None
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        raise Failed(400, "Bad request", "the body is not JSON in UTF-8, or says a field twice") from None
-
-
-def _refuse_duplicates(raw: bytes) -> None:
-    """msgspec takes the last of two fields with one name; who means which is nobody's to guess."""
-
-    def pairs(found: list[tuple[str, Any]]) -> None:
-        if len({name for name, _ in found}) < len(found):
-            raise ValueError
-
-    json.loads(raw.decode("utf-8"), object_pairs_hook=pairs)
+    return reading.read_body(route, raw), raw
 
 
 def _named(call: Call) -> set[str]:
@@ -278,43 +278,8 @@ def _named(call: Call) -> set[str]:
     return {words.get(name, name) for name in call.path}
 
 
-_WHERE = re.compile(r"`\$\.?([^`]*)`")
-_UNKNOWN = re.compile(r"(?:unknown field|missing required field) `([^`]*)`")
-
-
-def _misfit(text: str) -> Problem:
-    """msgspec's words about a field, as one of our problems."""
-    unknown, where = _UNKNOWN.search(text), _WHERE.search(text)
-    place = ".".join(filter(None, [where[1] if where else "", unknown[1] if unknown else ""]))
-    return Problem(field=place or "body", rule="type", text=text.partition(" - at ")[0])
-
-
 def _read_query(request: web.Request, route: Route) -> Any:
-    given: dict[str, Any] = {}
-    for name in request.query:
-        several = request.query.getall(name)
-        given[name] = several if _is_list(route.query, name) else several[-1]
-        if len(several) > 1 and not _is_list(route.query, name):
-            raise Failed(
-                422,
-                "Rules are broken",
-                f"{name} is given twice",
-                (Problem(field=name, rule="twice", text="is given twice"),),
-            )
-    if any("\0" in value for value in request.query.values()):
-        raise Failed(400, "Bad request", "a parameter holds a NUL")
-    try:
-        return msgspec.convert(given, route.query, strict=False)
-    except msgspec.ValidationError as error:
-        raise Failed(422, "Rules are broken", str(error), (_misfit(str(error)),)) from None
-
-
-@functools.cache
-def _is_list(query: type[msgspec.Struct], name: str) -> bool:
-    return any(
-        field.name == name and isinstance(field.default_factory, type) and issubclass(field.default_factory, list)
-        for field in msgspec.structs.fields(query)
-    )
+    return reading.read_query(route, {name: request.query.getall(name) for name in request.query})
 
 
 def _handler(route: Route) -> Handler:
@@ -336,10 +301,11 @@ async def _docs(request: web.Request) -> web.Response:
     )
 
 
-def build_app(administration: Administration, version: str) -> web.Application:
+def build_app(administration: Administration, version: str, wrong_tokens: WrongTokens | None = None) -> web.Application:
     """The API's routes, its description, and no others."""
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY_BYTES)
     app[ADMINISTRATION], app[VERSION] = administration, version
+    app[WRONG_TOKENS] = wrong_tokens or WrongTokens()
     app.router.add_get(f"{PREFIX}/openapi.json", _openapi, name="openapi")
     app.router.add_get(f"{PREFIX}/docs", _docs, name="docs")
     for route in ROUTES:

@@ -12,6 +12,7 @@ from service.operations.administration import Administration
 from service.settings import AdminSettings
 from service.web.admin import build_app
 from service.web.process import build_observability, every, running, serve
+from service.web.wrong_tokens import WrongTokens
 
 _VERSIONS = queries.load("versions")
 _log = log.get("admin")
@@ -43,7 +44,8 @@ class AdminProcess:
 
     async def _serve(self, administration: Administration, pool: Pool) -> None:
         settings = self._settings
-        app = build_app(administration, version())
+        wrong_tokens = WrongTokens(settings.api_wrong_token_rate, settings.api_wrong_token_burst)
+        app = build_app(administration, version(), wrong_tokens)
         runners = [
             await serve(
                 build_observability(lambda: None if self._reached else "Postgres"),

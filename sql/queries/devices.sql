@@ -25,8 +25,8 @@ SELECT coalesce((SELECT enabled FROM devices WHERE account_id = $1 AND client_id
 
 -- name: list
 -- Devices of the visible accounts with their connections; NULL leaves a filter out, NEVER is no status yet.
-SELECT d.id, a.name AS account, d.client_id, d.display_name, d.enabled, d.version, d.created_at, c.status, c.status_at, c.last_login_at,
-    c.last_seen_at, c.coupling,
+SELECT d.id, a.name AS account, d.client_id, d.display_name, d.enabled, d.version, d.created_at,
+    coalesce(c.status, 'NEVER') AS status, c.status_at, c.last_login_at, c.last_seen_at, c.coupling,
     CASE c.coupling WHEN 'INHERITED' THEN a.device_connection_coupling ELSE c.coupling END AS coupling_in_effect,
     u.name AS username, r.name AS reserved_user, c.allow_user_change, b.name AS broker
 FROM devices d

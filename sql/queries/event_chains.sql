@@ -165,14 +165,3 @@ SELECT make_event_partitions();
 
 -- name: drop_partitions
 SELECT drop_event_partitions($1, $2);
-
--- name: list
--- Events, newest first, after a place ($7 at, $8 id); each condition holds where it is given.
-SELECT e.id, e.at, e.kind, a.name AS account, e.client_id, e.actor, e.source, e.correlation_id, e.reason, e.detail
-FROM events e LEFT JOIN accounts a ON a.id = e.account_id
-WHERE ($1::bigint IS NULL OR e.account_id = $1) AND ($2::text IS NULL OR e.client_id = $2)
-    AND ($3::timestamptz IS NULL OR e.at >= $3) AND ($4::timestamptz IS NULL OR e.at < $4)
-    AND ($5::text[] IS NULL OR e.kind = ANY ($5))
-    AND ($6::text IS NULL OR strpos(lower(concat_ws(' ', e.kind, e.client_id, e.actor, e.reason, e.correlation_id, e.detail::text)), lower($6)) > 0)
-    AND ($7::timestamptz IS NULL OR (e.at, e.id) < ($7, $8::bigint))
-ORDER BY e.at DESC, e.id DESC LIMIT $9;

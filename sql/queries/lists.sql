@@ -1,5 +1,6 @@
--- Lists that may be long, of one account ($1). Each takes the same filters, NULL leaves one out: client ids (of users
--- and credentials: names), statuses, kinds, a text, since, until. operations/lists.py puts order and page around them.
+-- Lists that may be long, of one account ($1; NULL: of all). Each takes the same filters, NULL leaves one out: client ids
+-- (of users and credentials: names), statuses, kinds, a text, since, until. operations/lists.py puts order and page
+-- around them.
 
 -- name: requests
 -- Provision requests, with the word that people see for each (core/states.py: shown_status) and the last run.
@@ -19,7 +20,7 @@ FROM (
             ELSE 'OPEN'
         END AS status
     FROM provision_requests q JOIN accounts a ON a.id = q.account_id JOIN users u ON u.id = q.user_id
-    WHERE q.account_id = $1
+    WHERE ($1::bigint IS NULL OR q.account_id = $1)
 ) q
 LEFT JOIN LATERAL (SELECT * FROM provision_runs r WHERE r.request_id = q.id ORDER BY r.number DESC LIMIT 1) r ON true
 WHERE ($2::text[] IS NULL OR q.client_id = ANY ($2)) AND ($3::text[] IS NULL OR q.status = ANY ($3))
@@ -30,13 +31,16 @@ WHERE ($2::text[] IS NULL OR q.client_id = ANY ($2)) AND ($3::text[] IS NULL OR 
 -- name: devices
 -- Devices with their connections; NEVER is no status yet.
 SELECT d.id, a.name AS account, d.client_id, d.display_name, d.enabled, d.version, d.created_at,
-    coalesce(c.status, 'NEVER') AS status, c.status_at, c.last_login_at, c.last_seen_at, u.name AS username, b.name AS broker
+    coalesce(c.status, 'NEVER') AS status, c.status_at, c.last_login_at, c.last_seen_at, c.coupling,
+    CASE c.coupling WHEN 'INHERITED' THEN a.device_connection_coupling ELSE c.coupling END AS coupling_in_effect,
+    u.name AS username, r.name AS reserved_user, c.allow_user_change, b.name AS broker
 FROM devices d
 JOIN accounts a ON a.id = d.account_id
 LEFT JOIN device_connections c ON c.account_id = d.account_id AND c.client_id = d.client_id
 LEFT JOIN users u ON u.id = c.user_id
+LEFT JOIN users r ON r.id = c.reserved_user_id
 LEFT JOIN brokers b ON b.id = c.broker_id
-WHERE d.account_id = $1 AND ($2::text[] IS NULL OR d.client_id = ANY ($2))
+WHERE ($1::bigint IS NULL OR d.account_id = $1) AND ($2::text[] IS NULL OR d.client_id = ANY ($2))
     AND ($3::text[] IS NULL OR coalesce(c.status, 'NEVER') = ANY ($3)) AND $4::text[] IS NULL
     AND ($5::text IS NULL OR strpos(lower(concat_ws(' ', d.client_id, d.display_name, u.name)), lower($5)) > 0)
     AND ($6::timestamptz IS NULL OR d.created_at >= $6) AND ($7::timestamptz IS NULL OR d.created_at < $7);
@@ -45,8 +49,8 @@ WHERE d.account_id = $1 AND ($2::text[] IS NULL OR d.client_id = ANY ($2))
 -- Users, never a secret.
 SELECT u.id, a.name AS account, u.name, u.kind, u.enabled, u.confirmed_at, u.version, u.created_at,
     (SELECT coalesce(array_agg(permission ORDER BY permission), '{}') FROM user_permissions p WHERE p.user_id = u.id) AS permissions
-FROM users u JOIN accounts a ON a.id = u.account_id
-WHERE u.account_id = $1 AND ($2::text[] IS NULL OR u.name = ANY ($2)) AND $3::text[] IS NULL
+FROM users u LEFT JOIN accounts a ON a.id = u.account_id
+WHERE ($1::bigint IS NULL OR u.account_id = $1) AND ($2::text[] IS NULL OR u.name = ANY ($2)) AND $3::text[] IS NULL
     AND ($4::text[] IS NULL OR u.kind = ANY ($4))
     AND ($5::text IS NULL OR strpos(lower(u.name), lower($5)) > 0)
     AND ($6::timestamptz IS NULL OR u.created_at >= $6) AND ($7::timestamptz IS NULL OR u.created_at < $7);
@@ -67,11 +71,11 @@ WHERE u.account_id = $1 AND u.kind = 'provision' AND ($2::text[] IS NULL OR u.na
 
 -- name: events
 -- What happened in the account.
-SELECT e.id, e.at, e.kind, e.client_id, e.actor, e.source, e.correlation_id, e.reason, e.detail, e.number
-FROM events e
-WHERE e.account_id = $1 AND ($2::text[] IS NULL OR e.client_id = ANY ($2)) AND $3::text[] IS NULL
+SELECT e.id, e.at, e.kind, a.name AS account, e.client_id, e.actor, e.source, e.correlation_id, e.reason, e.detail, e.number
+FROM events e LEFT JOIN accounts a ON a.id = e.account_id
+WHERE ($1::bigint IS NULL OR e.account_id = $1) AND ($2::text[] IS NULL OR e.client_id = ANY ($2)) AND $3::text[] IS NULL
     AND ($4::text[] IS NULL OR e.kind = ANY ($4))
-    AND ($5::text IS NULL OR strpos(lower(concat_ws(' ', e.client_id, e.actor, e.reason, e.correlation_id)), lower($5)) > 0)
+    AND ($5::text IS NULL OR strpos(lower(concat_ws(' ', e.kind, e.client_id, e.actor, e.reason, e.correlation_id, e.detail::text)), lower($5)) > 0)
     AND ($6::timestamptz IS NULL OR e.at >= $6) AND ($7::timestamptz IS NULL OR e.at < $7);
 
 -- name: runs

@@ -99,7 +99,7 @@ FROM provision_requests q
 JOIN accounts a ON a.id = q.account_id
 JOIN users u ON u.id = q.user_id
 LEFT JOIN LATERAL (SELECT * FROM provision_runs r WHERE r.request_id = q.id ORDER BY r.number DESC LIMIT 1) r ON true
-WHERE ($1::bigint IS NULL OR q.account_id = $1) AND ($2::text IS NULL OR q.client_id = $2)
+WHERE ($1::bigint IS NULL OR q.account_id = $1) AND ($2::text[] IS NULL OR q.client_id = ANY ($2))
 ORDER BY q.client_id, q.account_id;
 
 -- name: may_connect

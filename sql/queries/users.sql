@@ -33,14 +33,6 @@ SELECT u.id, u.account_id, u.name, u.kind, u.enabled, u.password_bcrypt, u.versi
     (SELECT coalesce(array_agg(permission ORDER BY permission), '{}') FROM user_permissions p WHERE p.user_id = u.id) AS permissions
 FROM users u WHERE lower(u.name COLLATE "C") = lower($1 COLLATE "C") AND u.account_id = $2;
 
--- name: list
--- The visible users of an account, or of all.
-SELECT u.id, a.name AS account, u.name, u.kind, u.enabled, u.confirmed_at, u.version, u.created_at,
-    (SELECT coalesce(array_agg(permission ORDER BY permission), '{}') FROM user_permissions p WHERE p.user_id = u.id) AS permissions
-FROM users u LEFT JOIN accounts a ON a.id = u.account_id
-WHERE ($1::bigint IS NULL OR u.account_id = $1)
-ORDER BY a.name, u.kind, u.name;
-
 -- name: hold
 -- Keep a factory credential as it is until a request refers to it; no row: it changed or went.
 SELECT id FROM users WHERE id = $1 AND version = $2 AND kind = 'provision' FOR KEY SHARE;

@@ -13,9 +13,12 @@ from embedded.postgres import create_database
 from service.db.migrations import Migrator
 from service.db.pool import open_pool
 from service.keys import Secret
+from service.operations.administration import Administration
 from service.operations.asks import Desk
 from tests.support import postgres
-from tests.support.database import Database, new_name
+from tests.support.command import Program
+from tests.support.database import PASSWORD, Database, new_name
+from tests.support.faces import FACES, opened
 from tests.support.hooks_server import HooksServer, serving
 from tests.support.scene import Scene, new_desk, open_scene
 
@@ -35,6 +38,13 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
     """An account, its brokers, hooks and responder."""
     async with open_scene(database) as opened:
         yield opened
+
+
+@pytest.fixture(params=FACES)
+async def program(request: pytest.FixtureRequest, admin: Administration, database: Database) -> AsyncIterator[Program]:
+    """The `provision` command by each of its faces: on the database, and over HTTP."""
+    async with opened(request.param, admin, database, PROVISION_PASSWORD=PASSWORD) as program:
+        yield program
 
 
 @dataclass(frozen=True, kw_only=True)

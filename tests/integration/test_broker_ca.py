@@ -18,7 +18,7 @@ from service.core.requests import Changes, Limits
 from service.operations import accounts, broker_ca, requests
 from service.operations.administration import Administration
 from tests.support.certificates import new_authority
-from tests.support.command import FAILED, INVALID, TIME, contents, provision
+from tests.support.command import FAILED, INVALID, TIME, Program, contents, provision
 from tests.support.database import Database, make_request
 from tests.support.desk import open_answer
 from tests.support.scene import ACCOUNT, Scene
@@ -98,21 +98,20 @@ async def test_the_ca_counts_for_the_answers_size(secure: Scene) -> None:
         await requests.change_request(admin, "acme", "gw-1", Changes(reserve_user=False))
 
 
-async def test_broker_create_and_change(scene: Scene, database: Database, tmp_path: Path) -> None:
-    command = provision(database)
+async def test_broker_create_and_change(scene: Scene, database: Database, tmp_path: Path, program: Program) -> None:
     ca, other = tmp_path / "ca.pem", tmp_path / "other.pem"
     ca.write_bytes(b"a line of openssl's\n" + FIRST.pem)
     other.write_bytes(FIRST.pem + SECOND.pem)
-    await command("broker", "create", "b-2", "--role", "account", "--endpoint", SECURE, "--ca-file", str(ca))
+    await program("broker", "create", "b-2", "--role", "account", "--endpoint", SECURE, "--ca-file", str(ca))
     stored = "SELECT ca FROM brokers WHERE name = 'b-2'"
     assert await database.value(stored) == FIRST.pem.decode()
-    done = await command("broker", "change", "B-2", "--ca-file", str(other), "--json")
+    done = await program("broker", "change", "B-2", "--ca-file", str(other), "--json")
     assert done.json() == {"name": "B-2", "ca": True}
     assert await database.value(stored) == (FIRST.pem + SECOND.pem).decode()
-    listed = {row["name"]: row["ca_expires_on"] for row in (await command("broker", "list", "--json")).json()}
+    listed = {row["name"]: row["ca_expires_on"] for row in (await program("broker", "list", "--json")).json()}
     assert TIME.fullmatch(listed["b-2"])
     assert listed[ACCOUNT] is None
-    done = await command("broker", "change", "b-2", "--no-ca")
+    done = await program("broker", "change", "b-2", "--no-ca")
     assert done.out == "devices are handed no CA for b-2 from now on\n"
     assert await database.value(stored) is None
     rows = await database.fetch("SELECT detail::text AS d FROM events WHERE kind = 'broker_ca_changed' ORDER BY id")
@@ -121,9 +120,8 @@ async def test_broker_create_and_change(scene: Scene, database: Database, tmp_pa
     assert [len(detail["ca_sha256"] or "") for detail in details] == [64, 0]
 
 
-async def test_what_is_no_ca_is_refused(scene: Scene, database: Database, tmp_path: Path) -> None:
+async def test_what_is_no_ca_is_refused(scene: Scene, database: Database, tmp_path: Path, program: Program) -> None:
     """Nothing changes, the problem has its field, and a private key is in no message."""
-    command = provision(database)
     before = await contents(database)
     file = tmp_path / "ca.pem"
     old = new_authority("old", end=datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC))
@@ -135,16 +133,16 @@ async def test_what_is_no_ca_is_refused(scene: Scene, database: Database, tmp_pa
     ):
         file.write_bytes(content)
         for words in (("change", ACCOUNT), ("create", "b-2", "--role", "account")):
-            done = await command("broker", *words, "--ca-file", str(file), "--json", status=INVALID)
+            done = await program("broker", *words, "--ca-file", str(file), "--json", status=INVALID)
             assert done.problems() == {("ca", rule)}
             assert "MIG" not in done.err + done.out
     file.write_bytes(FIRST.pem)
-    done = await command("broker", "change", "provision-broker", "--ca-file", str(file), "--json", status=INVALID)
+    done = await program("broker", "change", "provision-broker", "--ca-file", str(file), "--json", status=INVALID)
     assert done.problems() == {("ca", "ca_of_provision_broker")}
-    done = await command("broker", "change", "nobody", "--no-ca", "--json", status=INVALID)
+    done = await program("broker", "change", "nobody", "--no-ca", "--json", status=INVALID)
     assert done.problems() == {("broker", "not_found")}
     for arguments in ((), ("--no-ca", "--ca-file", str(file)), ("--ca-file", str(tmp_path / "nowhere"))):
-        await command("broker", "change", ACCOUNT, *arguments, status=INVALID)
+        await program("broker", "change", ACCOUNT, *arguments, status=INVALID)
     assert await contents(database) == before
 
 

@@ -11,8 +11,9 @@ from service.core.problems import InvalidInput
 from service.core.requests import Changes
 from service.operations import accounts, moves, requests, users
 from service.operations.admission import Outcome
-from tests.support.command import INVALID, TIME, contents, provision
+from tests.support.command import INVALID, TIME, Program, contents
 from tests.support.database import ENDPOINT, Database
+from tests.support.faces import on_database
 from tests.support.faulty_rows import ground
 from tests.support.gate import WRITE
 from tests.support.scene import ACCOUNT, Scene, open_administration
@@ -36,10 +37,9 @@ async def mandatory(scene: Scene, *, switch: bool = True) -> list[str]:
     return await accounts.change_account(scene.admin, "acme", mandatory_provisioning=switch)
 
 
-async def test_account_show(scene: Scene, database: Database) -> None:
+async def test_account_show(scene: Scene, database: Database, program: Program) -> None:
     await scene.provision()
-    command = provision(database)
-    row = (await command("account", "show", "ACME", "--json")).json()
+    row = (await program("account", "show", "ACME", "--json")).json()
     assert TIME.fullmatch(row.pop("created_at"))
     assert row.pop("version") == 1
     assert row == {
@@ -53,37 +53,35 @@ async def test_account_show(scene: Scene, database: Database) -> None:
         "devices": 1,
         "provision_requests": 1,
     }
-    assert "mandatory provisioning      no\n" in (await command.process("account", "show", "acme")).out
-    missing = await command("account", "show", "nobody", "--json", status=INVALID)
+    assert "mandatory provisioning      no\n" in (await program.process("account", "show", "acme")).out
+    missing = await program("account", "show", "nobody", "--json", status=INVALID)
     assert missing.problems() == {("account", "not_found")}
 
 
-async def test_account_change(scene: Scene, database: Database) -> None:
+async def test_account_change(scene: Scene, database: Database, program: Program) -> None:
     await scene.provision()
-    command = provision(database)
     version = await database.value("SELECT version FROM accounts WHERE name = 'acme'")
-    done = await command("account", "change", "acme", "--coupling", "LOOSE", "--mandatory-provisioning", "--json")
+    done = await program("account", "change", "acme", "--coupling", "LOOSE", "--mandatory-provisioning", "--json")
     both = {"device_connection_coupling": "LOOSE", "mandatory_provisioning": True}
     assert done.json() == {"name": "acme", **both, "notices": []}
-    row = (await command("account", "show", "acme", "--json")).json()
+    row = (await program("account", "show", "acme", "--json")).json()
     assert {name: row[name] for name in both} == both
     assert await database.value("SELECT version FROM accounts WHERE name = 'acme'") > version
-    assert (await command("account", "change", "acme", "--coupling", "LOOSE")).err == ""
-    said = await command.process("account", "change", "acme", "--no-mandatory-provisioning")
+    assert (await program("account", "change", "acme", "--coupling", "LOOSE")).err == ""
+    said = await program.process("account", "change", "acme", "--no-mandatory-provisioning")
     assert said.out == "account acme: mandatory_provisioning=no\n"
     events = [event for event in await scene.events(None) if event["kind"] == "account_changed"]
     assert [json.loads(event["detail"]) for event in events] == [both, {"mandatory_provisioning": False}]
-    row = (await command("account", "show", "acme", "--json")).json()
+    row = (await program("account", "show", "acme", "--json")).json()
     assert (row["device_connection_coupling"], row["mandatory_provisioning"]) == ("LOOSE", False)
 
 
-async def test_account_change_says_what_is_wrong(scene: Scene, database: Database) -> None:
-    command = provision(database)
+async def test_account_change_says_what_is_wrong(scene: Scene, database: Database, program: Program) -> None:
     before = await contents(database)
-    assert "name what to change" in (await command("account", "change", "acme", status=INVALID)).err
-    await command("account", "change", "acme", "--coupling", "INHERITED", status=INVALID)
+    assert "name what to change" in (await program("account", "change", "acme", status=INVALID)).err
+    await program("account", "change", "acme", "--coupling", "INHERITED", status=INVALID)
     for name in ("nobody", "provision"):
-        wrong = await command("account", "change", name, "--coupling", "LOOSE", "--json", status=INVALID)
+        wrong = await program("account", "change", name, "--coupling", "LOOSE", "--json", status=INVALID)
         assert wrong.problems() == {("account", "not_found")}
     with pytest.raises(InvalidInput):
         await accounts.change_account(scene.admin, "acme", coupling="")
@@ -178,63 +176,61 @@ async def test_a_request_that_is_no_longer_completed_is_noted(scene: Scene) -> N
         await superuser.close()
 
 
-async def test_broker_change(scene: Scene, database: Database) -> None:
-    command = provision(database)
-    done = await command("broker", "change", ACCOUNT, "--endpoint", SECOND, "--endpoint", SECOND, "--json")
+async def test_broker_change(scene: Scene, database: Database, program: Program) -> None:
+    done = await program("broker", "change", ACCOUNT, "--endpoint", SECOND, "--endpoint", SECOND, "--json")
     assert done.json() == {"name": ACCOUNT, "endpoints": [SECOND], "removed": [ENDPOINT]}
-    text = (await command("broker", "change", ACCOUNT, "--endpoint", SECOND, "--endpoint", ENDPOINT)).out
+    text = (await program("broker", "change", ACCOUNT, "--endpoint", SECOND, "--endpoint", ENDPOINT)).out
     assert text == f"broker {ACCOUNT} has the endpoints {SECOND}, {ENDPOINT}\n"
-    assert (await command("broker", "list", "--json")).json()[1]["endpoints"] == [SECOND, ENDPOINT]
-    await command("broker", "change", ACCOUNT, "--endpoint", SECOND, "--endpoint", ENDPOINT)
+    assert (await program("broker", "list", "--json")).json()[1]["endpoints"] == [SECOND, ENDPOINT]
+    await program("broker", "change", ACCOUNT, "--endpoint", SECOND, "--endpoint", ENDPOINT)
     kinds = await scene.kinds(None)
     assert kinds.count("broker_changed") == 2, "the third changed nothing"
-    assert (await command("broker", "change", "provision-broker", "--endpoint", "mqtts://prov.example:8883")).err == ""
-    missing = await command("broker", "change", "nobody", "--endpoint", SECOND, "--json", status=INVALID)
+    assert (await program("broker", "change", "provision-broker", "--endpoint", "mqtts://prov.example:8883")).err == ""
+    missing = await program("broker", "change", "nobody", "--endpoint", SECOND, "--json", status=INVALID)
     assert missing.problems() == {("broker", "not_found")}
 
 
-async def test_an_endpoint_in_use_stays(scene: Scene, database: Database) -> None:
+async def test_an_endpoint_in_use_stays(scene: Scene, database: Database, program: Program) -> None:
     """While a device may still be sent there; said with every other problem, and with who uses it."""
-    command = provision(database)
     for number in range(7):
         await scene.request(f"gw-{number}")
     before = await contents(database)
-    done = await command(
+    done = await program(
         "broker", "change", ACCOUNT, "--endpoint", SECOND, "--endpoint", "http://x", "--endpoint", "mqtt://", "--json",
         status=INVALID,
     )  # fmt: skip
     assert done.problems() == {("endpoint", "endpoint"), ("endpoint", "in_use")}
     assert "gw-0, gw-1, gw-2, gw-3, gw-4 and 2 more" in done.err
     assert await contents(database) == before
-    await command("broker", "change", ACCOUNT, "--endpoint", SECOND, "--endpoint", ENDPOINT)
+    await program("broker", "change", ACCOUNT, "--endpoint", SECOND, "--endpoint", ENDPOINT)
     for number in range(1, 7):
         await requests.change_request(scene.admin, "acme", f"gw-{number}", Changes(provision_endpoint=SECOND))
-    await command("broker", "change", ACCOUNT, "--endpoint", SECOND, status=INVALID)
+    await program("broker", "change", ACCOUNT, "--endpoint", SECOND, status=INVALID)
 
 
 @pytest.mark.parametrize("state", ["OPEN", "RUNNING", "PROVISIONED", "ABANDONED"])
-async def test_who_needs_an_endpoint(scene: Scene, database: Database, state: str) -> None:
+@on_database
+async def test_who_needs_an_endpoint(scene: Scene, database: Database, state: str, program: Program) -> None:
     await {"OPEN": scene.request, "RUNNING": scene.run, "PROVISIONED": scene.provision, "ABANDONED": scene.abandon}[
         state
     ]("gw-1")
     assert await scene.state() == state
     needed = state in ("OPEN", "RUNNING")
-    await provision(database)("broker", "change", ACCOUNT, "--endpoint", SECOND, status=INVALID if needed else 0)
+    await program("broker", "change", ACCOUNT, "--endpoint", SECOND, status=INVALID if needed else 0)
     assert await database.value("SELECT endpoints FROM brokers WHERE name = $1", ACCOUNT) == [
         ENDPOINT if needed else SECOND
     ]
 
 
-async def test_broker_unserve(scene: Scene, database: Database) -> None:
+async def test_broker_unserve(scene: Scene, database: Database, program: Program) -> None:
     """Refused while a request has an endpoint there; then the account's clients are off it at once."""
-    command = provision(database)
     password = await users.create_person(scene.admin, "acme", "ann", ["broker:connect"])
     await scene.request("gw-1")
     assert await login(scene, "ann", password, "laptop") == "allowed"
     before = await contents(database)
-    unsure = await command.process("broker", "unserve", ACCOUNT, "acme", status=INVALID)
+    unsure = await program.process("broker", "unserve", ACCOUNT, "acme", status=INVALID)
     assert "Say --yes." in unsure.err
-    kept = await command("broker", "unserve", ACCOUNT, "acme", "--yes", "--json", status=INVALID)
+    kept = await program("broker", "unserve", ACCOUNT, "acme", "--yes", "--json", status=INVALID)
     assert kept.problems() == {("account", "in_use")}
     assert "gw-1" in kept.err
     for broker, account, problem in (
@@ -242,15 +238,15 @@ async def test_broker_unserve(scene: Scene, database: Database) -> None:
         (ACCOUNT, "nobody", ("account", "not_found")),
         ("provision-broker", "acme", ("account", "not_served")),
     ):
-        wrong = await command("broker", "unserve", broker, account, "--yes", "--json", status=INVALID)
+        wrong = await program("broker", "unserve", broker, account, "--yes", "--json", status=INVALID)
         assert wrong.problems() == {problem}
     assert await contents(database) == before
-    await command("request", "delete", "gw-1", "--yes")
-    done = await command("broker", "unserve", ACCOUNT, "acme", "--yes")
+    await program("request", "delete", "gw-1", "--yes")
+    done = await program("broker", "unserve", ACCOUNT, "acme", "--yes")
     assert done.out == f"broker {ACCOUNT} does not serve account acme any more\n"
     assert await may_publish(scene, "ann", "laptop") == "account_not_served"
     assert await login(scene, "ann", password, "laptop") == "account_not_served"
-    await command("broker", "serve", ACCOUNT, "acme")
+    await program("broker", "serve", ACCOUNT, "acme")
     assert await login(scene, "ann", password, "laptop") == "allowed"
 
 

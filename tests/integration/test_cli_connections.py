@@ -11,7 +11,7 @@ import pytest
 from service.core.connections import ConnectionChanges
 from service.core.problems import InvalidInput, NotPossible
 from service.operations import connections, moves, users
-from tests.support.command import INVALID, TIME, contents, provision
+from tests.support.command import INVALID, TIME, Program, contents
 from tests.support.database import Database, make_account
 from tests.support.faulty_rows import ground
 from tests.support.gate import WRITE
@@ -28,10 +28,9 @@ async def person(scene: Scene, name: str = "ann") -> str:
     return await users.create_person(scene.admin, "acme", name, ["broker:connect"])
 
 
-async def test_connection_is_shown(scene: Scene, database: Database) -> None:
+async def test_connection_is_shown(scene: Scene, database: Database, program: Program) -> None:
     device = await scene.provision("gw-1")
-    command = provision(database)
-    row = (await command("device", "connection", "gw-1", "--json")).json()
+    row = (await program("device", "connection", "gw-1", "--json")).json()
     assert row.pop("version") >= 1
     for name in ("last_login_at", "created_at", "status_at"):
         assert TIME.fullmatch(row.pop(name))
@@ -49,25 +48,24 @@ async def test_connection_is_shown(scene: Scene, database: Database) -> None:
         "broker": "account-broker",
         "notices": [],
     }
-    shown = (await command.process("device", "connection", "gw-1", PROVISION_ACCOUNT="")).out
+    shown = (await program.process("device", "connection", "gw-1", PROVISION_ACCOUNT="")).out
     assert f"reserved user       {device.username}\n" in shown
-    missing = await command("device", "connection", "gw-9", "--json", status=INVALID)
+    missing = await program("device", "connection", "gw-9", "--json", status=INVALID)
     assert missing.problems() == {("client_id", "not_found")}
-    missing = await command("device", "connection", "gw-9", "--json", status=INVALID, PROVISION_ACCOUNT="")
+    missing = await program("device", "connection", "gw-9", "--json", status=INVALID, PROVISION_ACCOUNT="")
     assert missing.problems() == {("client_id", "not_found")}
 
 
-async def test_a_persons_connection_has_no_device(scene: Scene, database: Database) -> None:
+async def test_a_persons_connection_has_no_device(scene: Scene, database: Database, program: Program) -> None:
     assert await scene.gate.connect(ACCOUNT, "ann", await person(scene), "laptop")
-    row = (await provision(database)("device", "connection", "laptop", "--json")).json()
+    row = (await program("device", "connection", "laptop", "--json")).json()
     assert (row["device"], row["username"], row["reserved_user"]) == (False, "ann", None)
 
 
-async def test_every_field_is_changed_and_written_down(scene: Scene, database: Database) -> None:
+async def test_every_field_is_changed_and_written_down(scene: Scene, database: Database, program: Program) -> None:
     device = await scene.provision("gw-1")
     await person(scene)
-    command = provision(database)
-    done = await command(
+    done = await program(
         "device", "connection", "gw-1", "--coupling", "LOOSE", "--reserved-user", "ann", "--allow-user-change", "--json"
     )
     row = done.json()
@@ -77,30 +75,29 @@ async def test_every_field_is_changed_and_written_down(scene: Scene, database: D
     assert device.username in notice
     [event] = [event for event in await scene.events() if event["kind"] == "connection_changed"]
     assert json.loads(event["detail"]) == {"coupling": "LOOSE", "reserved_user": "ann", "allow_user_change": True}
-    done = await command("device", "connection", "gw-1", "--no-allow-user-change", "--reserved-user", "none", "--json")
+    done = await program("device", "connection", "gw-1", "--no-allow-user-change", "--reserved-user", "none", "--json")
     row = done.json()
     assert (row["coupling"], row["reserved_user"], row["allow_user_change"]) == ("LOOSE", None, False)
-    same = await command("device", "connection", "gw-1", "--reserved-user", "none", "--coupling", "LOOSE")
+    same = await program("device", "connection", "gw-1", "--reserved-user", "none", "--coupling", "LOOSE")
     assert same.err == ""
     assert (await scene.kinds()).count("connection_changed") == 2, "nothing changed the third time"
-    people = await command("device", "connection", "gw-1", "--reserved-user", "ann")
+    people = await program("device", "connection", "gw-1", "--reserved-user", "ann")
     assert people.err == f"reserved_user: the device's own user {device.username} cannot log in any more\n"
 
 
-async def test_every_problem_is_said_at_once(scene: Scene, database: Database) -> None:
+async def test_every_problem_is_said_at_once(scene: Scene, database: Database, program: Program) -> None:
     await ground(scene)
-    command = provision(database)
     before = await contents(database)
 
     async def problems(client_id: str, *options: str) -> set[tuple[str, str]]:
-        return (await command("device", "connection", client_id, *options, "--json", status=INVALID)).problems()
+        return (await program("device", "connection", client_id, *options, "--json", status=INVALID)).problems()
 
     # gw-1 is RUNNING; zoe is a person of globex, so of another account.
     assert await problems("gw-1", "--reserved-user", "zoe", "--coupling", "LOOSE") == {
         ("state", "running"),
         ("reserved_user", "not_found"),
     }
-    await command("device", "connection", "gw-1", "--coupling", "TIGHT", status=INVALID)
+    await program("device", "connection", "gw-1", "--coupling", "TIGHT", status=INVALID)
     assert await contents(database) == before
     other = await scene.provision("gw-7")
     await scene.provision("gw-8", reserve_user=False)
@@ -234,43 +231,41 @@ async def test_changes_and_logins_at_once(scene: Scene) -> None:
     assert "" in seen
 
 
-async def test_connection_delete(scene: Scene, database: Database) -> None:
+async def test_connection_delete(scene: Scene, database: Database, program: Program) -> None:
     device = await scene.provision()
     running = await scene.run("gw-2")
-    command = provision(database)
-    unsure = await command.process("device", "connection-delete", "gw-1", status=INVALID)
+    unsure = await program.process("device", "connection-delete", "gw-1", status=INVALID)
     assert "Say --yes." in unsure.err
-    kept = await command("device", "connection-delete", "gw-2", "--yes", "--json", status=INVALID)
+    kept = await program("device", "connection-delete", "gw-2", "--yes", "--json", status=INVALID)
     assert kept.problems() == {("state", "running")}
-    done = await command("device", "connection-delete", "gw-1", "--yes")
+    done = await program("device", "connection-delete", "gw-1", "--yes")
     assert done.out == "deleted the device connection of gw-1\n"
-    missing = await command("device", "connection-delete", "gw-1", "--yes", "--json", status=INVALID)
+    missing = await program("device", "connection-delete", "gw-1", "--yes", "--json", status=INVALID)
     assert missing.problems() == {("client_id", "not_found")}
     assert (await scene.kinds())[-1] == "connection_deleted"
     assert await may_publish(scene, device.username) == "yes", "it is still the device, and nobody else is expected"
     assert await scene.login(device)
-    row = (await command("device", "connection", "gw-1", "--json")).json()
+    row = (await program("device", "connection", "gw-1", "--json")).json()
     assert (row["coupling"], row["reserved_user"], row["username"]) == ("INHERITED", None, device.username)
     assert await scene.login(running)
 
 
-async def test_device_delete_follows_its_request(scene: Scene, database: Database) -> None:
+async def test_device_delete_follows_its_request(scene: Scene, database: Database, program: Program) -> None:
     """While there is a generated user that belongs to a request, the device stays; afterwards all of it goes."""
     device = await scene.run()
-    command = provision(database)
 
     async def refused() -> set[tuple[str, str]]:
-        return (await command("device", "delete", "gw-1", "--yes", "--json", status=INVALID)).problems()
+        return (await program("device", "delete", "gw-1", "--yes", "--json", status=INVALID)).problems()
 
     assert await refused() == {("state", "running")}
     assert await scene.login(device)
     before = await contents(database)
     assert await refused() == {("state", "provisioned")}
     assert await contents(database) == before
-    await command("request", "delete", "gw-1", "--yes")
+    await program("request", "delete", "gw-1", "--yes")
     assert await scene.login(device), "user and device stay in the registry"
     assert await may_publish(scene, device.username) == "yes"
-    done = await command("device", "delete", "gw-1", "--yes", "--json", PROVISION_ACCOUNT="")
+    done = await program("device", "delete", "gw-1", "--yes", "--json", PROVISION_ACCOUNT="")
     assert done.json() == {
         "account": "acme",
         "client_id": "gw-1",
@@ -282,26 +277,27 @@ async def test_device_delete_follows_its_request(scene: Scene, database: Databas
     for table in ("devices", "device_connections", "users"):
         assert await database.value(f"SELECT count(*) FROM {table}") == 0
     assert (await scene.kinds())[-1] == "device_deleted"
-    again = await command("device", "delete", "gw-1", "--yes", "--json", status=INVALID)
+    again = await program("device", "delete", "gw-1", "--yes", "--json", status=INVALID)
     assert again.problems() == {("client_id", "not_found")}
     assert await scene.provision("gw-1"), "the client id is free again"
 
 
-async def test_device_delete_after_reopening(scene: Scene, database: Database) -> None:
+async def test_device_delete_after_reopening(scene: Scene, database: Database, program: Program) -> None:
     """The request is OPEN: the next ask makes device and connection anew."""
     await scene.provision()
-    command = provision(database)
-    await command("request", "reopen", "gw-1", "--yes")
-    unsure = await command.process("device", "delete", "gw-1", status=INVALID)
+    await program("request", "reopen", "gw-1", "--yes")
+    unsure = await program.process("device", "delete", "gw-1", status=INVALID)
     assert "Delete device gw-1 with its connection and users? Say --yes." in unsure.err
-    assert (await command("device", "delete", "gw-1", "--yes")).out == "deleted device gw-1\n"
+    assert (await program("device", "delete", "gw-1", "--yes")).out == "deleted device gw-1\n"
     assert await database.value("SELECT count(*) FROM devices") == 0
     device = Device(client_id="gw-1", factory_username="factory-gw-1", reply={})
     assert (await scene.ask(device))["result"] == "accepted"
     assert await scene.login(device)
 
 
-async def test_device_delete_of_a_mere_connection_frees_the_client_id(scene: Scene, database: Database) -> None:
+async def test_device_delete_of_a_mere_connection_frees_the_client_id(
+    scene: Scene, database: Database, program: Program
+) -> None:
     """Kapua's users could not delete one (kapua#2988); here it also keeps the name from other accounts."""
     await ground(scene)
     password = await users.create_person(scene.admin, "acme", "bob", ["broker:connect"])
@@ -309,7 +305,7 @@ async def test_device_delete_of_a_mere_connection_frees_the_client_id(scene: Sce
     await scene.gate.follow()
     assert await scene.gate.connect(ACCOUNT, "bob", password, "laptop")
     assert not await scene.gate.connect("globex-broker", "zoe-2", zoe, "laptop")
-    await provision(database)("device", "delete", "laptop", "--yes")
+    await program("device", "delete", "laptop", "--yes")
     assert await scene.gate.connect("globex-broker", "zoe-2", zoe, "laptop")
     with pytest.raises(InvalidInput):
         await connections.delete_device(scene.admin, "acme", "laptop")
@@ -335,10 +331,9 @@ async def test_a_deletion_never_meets_a_run(scene: Scene) -> None:
         assert await scene.login(device)
 
 
-async def test_accounts_are_apart(scene: Scene, database: Database) -> None:
+async def test_accounts_are_apart(scene: Scene, database: Database, program: Program) -> None:
     await ground(scene)
     await scene.provision("gw-5")
-    command = provision(database)
     before = await contents(database)
     for word, *options in (
         ["connection"],
@@ -347,18 +342,17 @@ async def test_accounts_are_apart(scene: Scene, database: Database) -> None:
         ["delete", "--yes"],
     ):
         arguments = ("device", word, "gw-5", *options, "--account", "globex", "--json")
-        assert (await command(*arguments, status=INVALID)).problems() == {("client_id", "not_found")}
+        assert (await program(*arguments, status=INVALID)).problems() == {("client_id", "not_found")}
     assert await contents(database) == before
 
 
-async def test_device_list_by_status_and_text(scene: Scene, database: Database) -> None:
+async def test_device_list_by_status_and_text(scene: Scene, database: Database, program: Program) -> None:
     device = await scene.provision("gw-1")
     await scene.run("gw-22")
     await database.execute("UPDATE devices SET display_name = 'Kiln_1 100%' WHERE client_id = 'gw-22'")
-    command = provision(database)
 
     async def found(*options: str) -> list[str]:
-        return [row["client_id"] for row in (await command("device", "list", *options, "--json")).json()]
+        return [row["client_id"] for row in (await program("device", "list", *options, "--json")).json()]
 
     assert await found() == ["gw-1", "gw-22"]
     assert await found("--status", "CONNECTED") == ["gw-1"]
@@ -369,16 +363,15 @@ async def test_device_list_by_status_and_text(scene: Scene, database: Database) 
     assert await found("--text", "%") == ["gw-22"], "no pattern"
     assert await found("--text", device.username[:20]) == ["gw-1"]
     assert await found("--text", "gw-2", "--status", "CONNECTED") == []
-    await command("device", "list", "--status", "connected", status=INVALID)
+    await program("device", "list", "--status", "connected", status=INVALID)
 
 
-async def test_what_a_connection_needs_is_an_account(scene: Scene, database: Database) -> None:
+async def test_what_a_connection_needs_is_an_account(scene: Scene, database: Database, program: Program) -> None:
     await make_account(scene.admin, "second", broker="second-broker")
     await scene.provision("gw-1")
     await database.execute(
         "INSERT INTO device_connections (account_id, client_id) SELECT id, 'gw-1' FROM accounts WHERE name = 'second'"
     )
-    command = provision(database)
-    done = await command("device", "connection", "gw-1", "--json", status=INVALID, PROVISION_ACCOUNT="")
+    done = await program("device", "connection", "gw-1", "--json", status=INVALID, PROVISION_ACCOUNT="")
     assert done.problems() == {("account", "ambiguous")}
-    assert (await command("device", "connection", "gw-1", "--json")).json()["account"] == "acme"
+    assert (await program("device", "connection", "gw-1", "--json")).json()["account"] == "acme"

@@ -13,9 +13,10 @@ from service.core import kura_xml
 from service.core.device_config import TRANSPORT
 from service.operations.administration import Administration
 from tests.support import kura_snapshot
-from tests.support.command import INVALID, Program, contents, provision
-from tests.support.database import PASSWORD, Database, make_account, make_request
+from tests.support.command import INVALID, Program, contents
+from tests.support.database import Database, make_account, make_request
 from tests.support.desk import ask
+from tests.support.faces import on_database
 from tests.support.hostile_xml import AFTER, BEFORE, laughs
 from tests.support.scene import Scene
 
@@ -25,9 +26,9 @@ COOLER = {**HEATER, "name": "cooler", "size": 7}
 
 
 @pytest.fixture
-async def command(admin: Administration, database: Database) -> Program:
+async def command(admin: Administration, database: Database, program: Program) -> Program:
     await make_account(admin)
-    return provision(database, PROVISION_PASSWORD=PASSWORD)
+    return program
 
 
 async def shown(command: Program, client_id: str = "gw-1") -> dict[str, Any]:
@@ -77,6 +78,7 @@ async def test_json_and_xml_are_stored_alike(command: Program, admin: Administra
         (b"\xff\xfe", ["unreadable"]),
     ],
 )
+@on_database
 async def test_bad_files_change_nothing(
     command: Program, database: Database, tmp_path: Path, content: bytes, broken: list[str]
 ) -> None:
@@ -134,9 +136,9 @@ async def test_applications_are_kept_in_order_and_shown(command: Program, tmp_pa
     assert (await shown(command))["applications"] == []
 
 
-async def test_a_device_is_told_to_install_them(scene: Scene, database: Database) -> None:
+async def test_a_device_is_told_to_install_them(scene: Scene, database: Database, program: Program) -> None:
     await scene.request("gw-1")
-    await provision(database)("request", "change", "gw-1", "--applications", "-", stdin=json.dumps([HEATER, COOLER]))
+    await program("request", "change", "gw-1", "--applications", "-", stdin=json.dumps([HEATER, COOLER]))
     assert (await ask(scene.desk, "gw-1"))["applications"] == [HEATER, COOLER]
 
 
@@ -161,6 +163,7 @@ async def test_bad_applications_change_nothing(
     assert await contents(database) == before
 
 
+@on_database
 async def test_how_many_there_may_be_is_a_setting(command: Program) -> None:
     many = json.dumps([{**HEATER, "name": f"a{n}"} for n in range(10)])
     done = await command(

@@ -11,7 +11,7 @@ import pytest
 from service import keys
 from service.keys import SealingKeys, parse_key
 from service.operations.administration import Administration
-from tests.support.command import FAILED, INVALID, TIME, contents, provision
+from tests.support.command import FAILED, INVALID, TIME, Program, contents, provision
 from tests.support.database import ENDPOINT, Database, make_account
 from tests.support.scene import Scene
 
@@ -21,15 +21,14 @@ async def secret_of(database: Database, broker: str, column: str = "secret_sha25
     return hashed
 
 
-async def test_account_create_and_list(admin: Administration, database: Database) -> None:
-    command = provision(database)
-    alone = await command("account", "create", "acme")
+async def test_account_create_and_list(admin: Administration, database: Database, program: Program) -> None:
+    alone = await program("account", "create", "acme")
     assert alone.out == "created account acme, served by no broker yet\n"
-    await command("broker", "create", "account-broker", "--role", "account", "--endpoint", ENDPOINT)
-    served = await command("account", "create", "Other-1", "--coupling", "LOOSE", "--json")
+    await program("broker", "create", "account-broker", "--role", "account", "--endpoint", ENDPOINT)
+    served = await program("account", "create", "Other-1", "--coupling", "LOOSE", "--json")
     assert served.json() == {"name": "Other-1", "device_connection_coupling": "LOOSE", "brokers": ["account-broker"]}
     assert alone.err == served.err == ""
-    first, second = (await command("account", "list", "--json")).json()
+    first, second = (await program("account", "list", "--json")).json()
     assert TIME.fullmatch(first.pop("created_at"))
     assert first.pop("version") == 1
     assert first == {
@@ -41,55 +40,52 @@ async def test_account_create_and_list(admin: Administration, database: Database
         "brokers": ["account-broker"],
     }
     assert (second["name"], second["brokers"]) == ("acme", [])
-    shown = (await command.process("account", "list")).out.splitlines()
+    shown = (await program.process("account", "list")).out.splitlines()
     assert shown[0].split("  ")[0] == "name"
     assert "device connection coupling" in shown[0]
     assert shown[1].split() == ["Other-1", "account", "yes", "LOOSE", "no", "account-broker"]
     assert shown[2].split() == ["acme", "account", "yes", "STRICT", "no", "-"]
 
 
-async def test_account_create_says_every_problem(admin: Administration, database: Database) -> None:
+async def test_account_create_says_every_problem(admin: Administration, database: Database, program: Program) -> None:
     await make_account(admin)
-    command = provision(database)
     before = await contents(database)
-    done = await command("account", "create", "no", "--broker", "nobody", "--broker", "nor-me", status=INVALID)
+    done = await program("account", "create", "no", "--broker", "nobody", "--broker", "nor-me", status=INVALID)
     assert done.out == ""
     assert [line.split(":")[0] for line in done.err.splitlines()] == ["name", "broker", "broker"]
-    done = await command("account", "create", "no", "--broker", "nobody", "--json", status=INVALID)
+    done = await program("account", "create", "no", "--broker", "nobody", "--json", status=INVALID)
     assert done.out == ""
     assert done.problems() == {("name", "username"), ("broker", "not_found")}
     for name in ("ACME", "Provision"):
-        done = await command("account", "create", name, status=INVALID)
+        done = await program("account", "create", name, status=INVALID)
         assert done.err.startswith("name: is ")
-    await command("account", "create", "acme2", "--coupling", "loose", status=INVALID)
+    await program("account", "create", "acme2", "--coupling", "loose", status=INVALID)
     assert await contents(database) == before
 
 
-async def test_account_is_disabled_and_enabled(admin: Administration, database: Database) -> None:
+async def test_account_is_disabled_and_enabled(admin: Administration, database: Database, program: Program) -> None:
     await make_account(admin)
-    command = provision(database)
     for word, enabled in (("disable", False), ("disable", False), ("enable", True)):
-        assert (await command("account", word, "acme")).out == f"account acme is {word}d\n"
+        assert (await program("account", word, "acme")).out == f"account acme is {word}d\n"
         assert await database.value("SELECT enabled FROM accounts WHERE name = 'acme'") is enabled
-        done = await command("account", word, "acme", "--json")
+        done = await program("account", word, "acme", "--json")
         assert done.json() == {"name": "acme", "enabled": enabled}
-        missing = await command("account", word, "nobody", status=INVALID)
+        missing = await program("account", word, "nobody", status=INVALID)
         assert (missing.out, missing.err) == ("", "account: there is no account 'nobody'\n")
     kinds = await database.fetch("SELECT kind FROM events WHERE kind ~ '^account_(dis|en)abled$' ORDER BY id")
     assert [row["kind"] for row in kinds] == ["account_disabled", "account_enabled"]
 
 
-async def test_broker_create_shows_its_secret_once(database: Database) -> None:
-    command = provision(database)
-    done = await command.process("broker", "create", "account-broker", "--role", "account", "--endpoint", ENDPOINT)
+async def test_broker_create_shows_its_secret_once(database: Database, program: Program) -> None:
+    done = await program.process("broker", "create", "account-broker", "--role", "account", "--endpoint", ENDPOINT)
     assert "secret of account-broker, shown this once" in done.err
     [secret] = done.out.splitlines()
     assert await secret_of(database, "account-broker") == keys.secret_hash(keys.BROKER, secret)
-    await command("account", "create", "acme")
-    document = (await command("broker", "create", "second", "--role", "account", "--serves", "acme", "--json")).json()
+    await program("account", "create", "acme")
+    document = (await program("broker", "create", "second", "--role", "account", "--serves", "acme", "--json")).json()
     assert await secret_of(database, "second") == keys.secret_hash(keys.BROKER, document.pop("secret"))
     assert document == {"name": "second", "role": "account", "endpoints": [], "accounts": ["acme"]}
-    listed = await command("broker", "list", "--json")
+    listed = await program("broker", "list", "--json")
     assert secret not in listed.out
     first, second = listed.json()
     assert TIME.fullmatch(first.pop("created_at"))
@@ -103,114 +99,109 @@ async def test_broker_create_shows_its_secret_once(database: Database) -> None:
         "ca_expires_on": None,
     }
     assert (second["name"], second["endpoints"], second["accounts"]) == ("second", [], ["acme"])
-    table = (await command("broker", "list")).out.splitlines()
+    table = (await program("broker", "list")).out.splitlines()
     assert table[0].split() == ["name", "role", "endpoints", "accounts", "rotating", "ca", "expires", "on"]
     assert len(table) == 3
 
 
-async def test_broker_create_says_every_problem(admin: Administration, database: Database) -> None:
+async def test_broker_create_says_every_problem(admin: Administration, database: Database, program: Program) -> None:
     await make_account(admin)
-    command = provision(database)
     before = await contents(database)
     arguments = ("broker", "create", "x", "--role", "provision", "--serves", "acme", "--endpoint", "http://a", "--json")
-    done = await command(*arguments, "--endpoint", "mqtt://", status=INVALID)
+    done = await program(*arguments, "--endpoint", "mqtt://", status=INVALID)
     assert done.problems() == {("name", "username"), ("serves", "serves_all"), ("endpoint", "endpoint")}
-    done = await command("broker", "create", "Account-Broker", "--role", "account", "--json", status=INVALID)
+    done = await program("broker", "create", "Account-Broker", "--role", "account", "--json", status=INVALID)
     assert done.problems() == {("name", "name_taken")}
-    done = await command("broker", "create", "b-2", "--role", "account", "--serves", "nobody", "--json", status=INVALID)
+    done = await program("broker", "create", "b-2", "--role", "account", "--serves", "nobody", "--json", status=INVALID)
     assert done.problems() == {("account", "not_found")}
-    done = await command("broker", "create", "b-3", status=INVALID)
+    done = await program("broker", "create", "b-3", status=INVALID)
     assert "--role" in done.err
     assert await contents(database) == before
 
 
-async def test_broker_serves_one_more_account(admin: Administration, database: Database) -> None:
+async def test_broker_serves_one_more_account(admin: Administration, database: Database, program: Program) -> None:
     await make_account(admin)
-    command = provision(database)
-    await command("account", "create", "other", "--broker", "account-broker")
-    await command("broker", "create", "second", "--role", "account")
-    done = await command("broker", "serve", "second", "other")
+    await program("account", "create", "other", "--broker", "account-broker")
+    await program("broker", "create", "second", "--role", "account")
+    done = await program("broker", "serve", "second", "other")
     assert done.out == "broker second serves account other\n"
-    done = await command("broker", "serve", "second", "acme", "--json")
+    done = await program("broker", "serve", "second", "acme", "--json")
     assert done.json() == {"name": "second", "account": "acme"}
-    accounts = {row["name"]: row["accounts"] for row in (await command("broker", "list", "--json")).json()}
+    accounts = {row["name"]: row["accounts"] for row in (await program("broker", "list", "--json")).json()}
     assert accounts["second"] == ["acme", "other"]
-    await command("broker", "serve", "nobody", "acme", status=INVALID)
-    await command("broker", "serve", "second", "nobody", status=INVALID)
-    await command("broker", "serve", "second", status=INVALID)
+    await program("broker", "serve", "nobody", "acme", status=INVALID)
+    await program("broker", "serve", "second", "nobody", status=INVALID)
+    await program("broker", "serve", "second", status=INVALID)
 
 
-async def test_broker_rotates(database: Database, tmp_path: Path) -> None:
-    command = provision(database)
-    first = (await command("broker", "create", "provision-broker", "--role", "provision")).out.strip()
-    none_open = await command("broker", "rotate", "provision-broker", "--finish", status=INVALID)
+async def test_broker_rotates(database: Database, tmp_path: Path, program: Program) -> None:
+    first = (await program("broker", "create", "provision-broker", "--role", "provision")).out.strip()
+    none_open = await program("broker", "rotate", "provision-broker", "--finish", status=INVALID)
     assert none_open.err == "broker: no rotation is open\n"
     file = tmp_path / "new"
-    done = await command.process("broker", "rotate", "provision-broker", "--secret-file", str(file))
+    done = await program.process("broker", "rotate", "provision-broker", "--secret-file", str(file))
     second = file.read_text().strip()
     assert second not in done.out + done.err
     assert await secret_of(database, "provision-broker") == keys.secret_hash(keys.BROKER, second)
     before = await secret_of(database, "provision-broker", "previous_secret_sha256")
     assert before == keys.secret_hash(keys.BROKER, first)
-    assert (await command("broker", "list", "--json")).json()[0]["rotating"] is True
-    again = await command("broker", "rotate", "provision-broker", "--json", status=INVALID)
+    assert (await program("broker", "list", "--json")).json()[0]["rotating"] is True
+    again = await program("broker", "rotate", "provision-broker", "--json", status=INVALID)
     assert again.problems() == {("broker", "rotating")}
-    done = await command("broker", "rotate", "provision-broker", "--finish", "--json")
+    done = await program("broker", "rotate", "provision-broker", "--finish", "--json")
     assert done.json() == {"name": "provision-broker", "rotating": False}
     assert await secret_of(database, "provision-broker", "previous_secret_sha256") is None
-    done = await command("broker", "rotate", "provision-broker", "--json")
+    done = await program("broker", "rotate", "provision-broker", "--json")
     third = done.json()
     assert third.pop("secret") not in (first, second)
     assert third == {"name": "provision-broker", "rotating": True}
-    assert (await command("broker", "rotate", "provision-broker", "--finish")).out.endswith("is good no more\n")
-    await command("broker", "rotate", "nobody", status=INVALID)
-    both = await command(
+    assert (await program("broker", "rotate", "provision-broker", "--finish")).out.endswith("is good no more\n")
+    await program("broker", "rotate", "nobody", status=INVALID)
+    both = await program(
         "broker", "rotate", "provision-broker", "--finish", "--secret-file", str(tmp_path / "x"), status=INVALID
     )
     assert "--finish makes no secret" in both.err
 
 
-async def test_responder_password(database: Database, tmp_path: Path) -> None:
-    command = provision(database)
+async def test_responder_password(database: Database, tmp_path: Path, program: Program) -> None:
 
     async def stored() -> bytes:
         hashed: bytes = await database.value("SELECT secret_sha256 FROM users WHERE name = '~responder'")
         return hashed
 
-    shown = (await command.process("service", "responder-password")).out.strip()
+    shown = (await program.process("service", "responder-password")).out.strip()
     assert await stored() == keys.secret_hash(keys.USER, shown)
-    document = (await command("service", "responder-password", "--json")).json()
+    document = (await program("service", "responder-password", "--json")).json()
     assert document["name"] == "~responder"
     assert await stored() == keys.secret_hash(keys.USER, document["password"])
     file = tmp_path / "password"
-    done = await command("service", "responder-password", "--secret-file", str(file), "--json")
+    done = await program("service", "responder-password", "--secret-file", str(file), "--json")
     assert done.json() == {"name": "~responder"}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert await stored() == keys.secret_hash(keys.USER, file.read_text().strip())
 
 
-async def test_recovery(scene: Scene, database: Database) -> None:
-    command = provision(database)
-    state = (await command("recovery", "show", "--json")).json()
+async def test_recovery(scene: Scene, database: Database, program: Program) -> None:
+    state = (await program("recovery", "show", "--json")).json()
     assert TIME.fullmatch(state.pop("hooks_seen_at"))
     assert state.pop("time_not_counted")
     assert state == {"restored": False, "held_since": None}
-    done = await command("recovery", "accept", "--yes", "--json")
+    done = await program("recovery", "accept", "--yes", "--json")
     assert done.json() == {"accepted": False}
     await database.execute("UPDATE heartbeats SET cluster = 'another'")
-    shown = await command.process("recovery", "show")
+    shown = await program.process("recovery", "show")
     assert "restored" in shown.out
     assert "yes" in shown.out
-    unsure = await command("recovery", "accept", status=INVALID)
+    unsure = await program("recovery", "accept", status=INVALID)
     assert "--yes" in unsure.err
-    assert (await command("recovery", "show", "--json")).json()["restored"] is True
-    assert (await command("recovery", "accept", "--yes")).out == "time counts again\n"
-    assert (await command("recovery", "show", "--json")).json()["restored"] is False
-    assert (await command("recovery", "accept", "--yes")).out == "nothing was held: time counted already\n"
+    assert (await program("recovery", "show", "--json")).json()["restored"] is True
+    assert (await program("recovery", "accept", "--yes")).out == "time counts again\n"
+    assert (await program("recovery", "show", "--json")).json()["restored"] is False
+    assert (await program("recovery", "accept", "--yes")).out == "nothing was held: time counted already\n"
 
 
-async def test_recovery_before_any_hooks_ran(database: Database) -> None:
-    state = (await provision(database)("recovery", "show", "--json")).json()
+async def test_recovery_before_any_hooks_ran(database: Database, program: Program) -> None:
+    state = (await program("recovery", "show", "--json")).json()
     assert datetime.datetime.fromisoformat(state["hooks_seen_at"]).year == 1970
 
 

@@ -10,9 +10,10 @@ import pytest
 from service.core import kura_xml
 from service.core.device_config import TRANSPORT, Value
 from service.operations.administration import Administration
-from tests.support.command import INVALID, Program, contents, provision
+from tests.support.command import INVALID, Program, contents
 from tests.support.database import ENDPOINT, Database, make_account, make_request
 from tests.support.desk import ask
+from tests.support.faces import on_database
 from tests.support.scene import Scene
 
 APPLICATION = {"name": "heater", "version": "1", "url": "https://h/x", "sha256": "ab" * 32, "size": 5}
@@ -27,16 +28,16 @@ CONFIGURATION = {
 
 
 @pytest.fixture
-async def command(admin: Administration, database: Database) -> Program:
+async def command(admin: Administration, database: Database, program: Program) -> Program:
     await make_account(admin)
     await make_request(admin, additional_device_configuration=CONFIGURATION, applications=[APPLICATION])
-    return provision(database)
+    return program
 
 
-async def test_json_as_it_would_be_sent(scene: Scene, database: Database) -> None:
+async def test_json_as_it_would_be_sent(scene: Scene, database: Database, program: Program) -> None:
     """Compared with what is sent then."""
     await scene.request("gw-1", additional_device_configuration=CONFIGURATION, applications=[APPLICATION])
-    done = await provision(database).process("request", "preview", "gw-1")
+    done = await program.process("request", "preview", "gw-1")
     assert "canary" not in done.out
     previewed = json.loads(done.out)
     sent = await ask(scene.desk, "gw-1")
@@ -68,6 +69,7 @@ async def test_xml_as_it_would_be_sent(command: Program, database: Database) -> 
     assert await contents(database) == before
 
 
+@on_database
 async def test_an_answer_that_is_too_long_by_now_is_told(command: Program) -> None:
     for wire in ("json", "kura"):
         document = (await command("request", "preview", "gw-1", "--wire", wire, "--json")).json()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from service.operations import accounts
-from tests.support.command import INVALID, TIME, contents, provision
+from tests.support.command import INVALID, TIME, Program, contents
 from tests.support.database import Database
+from tests.support.faces import on_database
 from tests.support.scene import Scene
 
 
@@ -23,24 +24,24 @@ async def two(scene: Scene) -> Scene:
     return scene
 
 
-async def test_release_cancel_and_release_again(two: Scene, database: Database) -> None:
-    command = provision(database, PROVISION_ACCOUNT="")
-    done = await command("device", "release", "gw-1", "--to", "globex")
+async def test_release_cancel_and_release_again(two: Scene, database: Database, program: Program) -> None:
+    program = program.with_(PROVISION_ACCOUNT="")
+    done = await program("device", "release", "gw-1", "--to", "globex")
     assert done.out.startswith("released gw-1 from acme to globex until ")
     assert TIME.search(done.out)
-    again = await command("device", "release", "gw-1", "--to", "globex", "--json", status=INVALID)
+    again = await program("device", "release", "gw-1", "--to", "globex", "--json", status=INVALID)
     assert again.problems() == {("client_id", "already_released")}
-    assert (await command("device", "release", "gw-1", "--cancel")).out == "cancelled the release of gw-1\n"
-    none = await command("device", "release", "gw-1", "--cancel", "--json", status=INVALID)
+    assert (await program("device", "release", "gw-1", "--cancel")).out == "cancelled the release of gw-1\n"
+    none = await program("device", "release", "gw-1", "--cancel", "--json", status=INVALID)
     assert none.problems() == {("client_id", "not_released")}
     options = ("--to", "globex", "--until", "2999-01-31T08:00:00Z", "--account", "acme", "--json")
-    assert (await command("device", "release", "gw-1", *options)).json() == {
+    assert (await program("device", "release", "gw-1", *options)).json() == {
         "account": "acme",
         "client_id": "gw-1",
         "to_account": "globex",
         "expires_on": "2999-01-31T08:00:00Z",
     }
-    cancelled = await command("device", "release", "gw-1", "--cancel", "--json")
+    cancelled = await program("device", "release", "gw-1", "--cancel", "--json")
     assert cancelled.json() == {"account": "acme", "client_id": "gw-1", "cancelled": True}
     kinds = (await two.kinds())[-4:]
     assert kinds == ["device_released", "release_cancelled"] * 2
@@ -61,11 +62,15 @@ async def test_release_cancel_and_release_again(two: Scene, database: Database) 
     ],
 )
 async def test_every_problem_is_named(
-    two: Scene, database: Database, options: tuple[str, ...], problems: set[tuple[str, str]]
+    two: Scene,
+    database: Database,
+    options: tuple[str, ...],
+    problems: set[tuple[str, str]],
+    program: Program,
 ) -> None:
     before = await contents(database)
     account = () if "--account" in options else ("--account", "acme")
-    done = await provision(database)("device", "release", *options, *account, "--json", status=INVALID)
+    done = await program("device", "release", *options, *account, "--json", status=INVALID)
     assert done.problems() == problems
     assert await contents(database) == before
     assert await two.kinds()
@@ -74,19 +79,20 @@ async def test_every_problem_is_named(
 @pytest.mark.parametrize(
     "options", [(), ("--to", "globex", "--cancel"), ("--cancel", "--until", "2999-01-01T00:00:00Z"), ("--until", "x")]
 )
-async def test_say_to_or_cancel(two: Scene, database: Database, options: tuple[str, ...]) -> None:
+@on_database
+async def test_say_to_or_cancel(two: Scene, database: Database, options: tuple[str, ...], program: Program) -> None:
     before = await contents(database)
-    await provision(database)("device", "release", "gw-1", *options, status=INVALID)
+    await program("device", "release", "gw-1", *options, status=INVALID)
     assert await contents(database) == before
     assert await two.kinds()
 
 
-async def test_both_accounts_see_it(two: Scene, database: Database) -> None:
-    command = provision(database, PROVISION_ACCOUNT="")
-    assert (await command("device", "releases")).out == "no releases\n"
-    await command("device", "release", "gw-1", "--to", "globex")
+async def test_both_accounts_see_it(two: Scene, database: Database, program: Program) -> None:
+    program = program.with_(PROVISION_ACCOUNT="")
+    assert (await program("device", "releases")).out == "no releases\n"
+    await program("device", "release", "gw-1", "--to", "globex")
     for account, who in (("acme", True), ("globex", False)):
-        [row] = (await command("device", "releases", "--account", account, "--json")).json()
+        [row] = (await program("device", "releases", "--account", account, "--json")).json()
         assert (row["account"], row["to_account"], row["client_id"], row["status"]) == (
             "acme",
             "globex",
@@ -94,28 +100,28 @@ async def test_both_accounts_see_it(two: Scene, database: Database) -> None:
             "OPEN",
         )
         assert (row["created_by"] is not None) is who
-        rows = (await command("request", "explain", "gw-1", "--account", account, "--json")).json()
+        rows = (await program("request", "explain", "gw-1", "--account", account, "--json")).json()
         [seen] = [row for row in rows if row["what"] == "release"]
         assert (seen["detail"]["to"], seen["detail"]["status"]) == ("globex", "OPEN")
         assert TIME.fullmatch(seen["detail"]["until"])
-    shown = await command("device", "show", "gw-1")
+    shown = await program("device", "show", "gw-1")
     assert [line.split()[:4] for line in shown.out.splitlines()[-1:]] == [["acme", "globex", "gw-1", "OPEN"]]
-    [release] = (await command("device", "show", "gw-1", "--json")).json()["releases"]
+    [release] = (await program("device", "show", "gw-1", "--json")).json()["releases"]
     assert release["status"] == "OPEN"
-    assert (await command("device", "releases", "gw-2")).out == "no releases\n"
+    assert (await program("device", "releases", "gw-2")).out == "no releases\n"
 
 
-async def test_after_a_move_an_account_must_be_named(two: Scene, database: Database) -> None:
-    command = provision(database, PROVISION_ACCOUNT="")
-    await command("device", "release", "gw-1", "--to", "globex")
+async def test_after_a_move_an_account_must_be_named(two: Scene, database: Database, program: Program) -> None:
+    program = program.with_(PROVISION_ACCOUNT="")
+    await program("device", "release", "gw-1", "--to", "globex")
     new = await two.request("gw-1", "globex", provision_username="globex-factory")
     await two.ask(new)
     assert await two.login(new, broker="globex-broker")
     for words in (("device", "show"), ("device", "enable"), ("request", "show"), ("request", "enable")):
-        unsure = await command(*words, "gw-1", "--json", status=INVALID)
+        unsure = await program(*words, "gw-1", "--json", status=INVALID)
         assert unsure.problems() == {("account", "ambiguous")}, words
-    assert (await command("device", "show", "gw-1", "--account", "acme", "--json")).json()["enabled"] is False
-    assert (await command("request", "show", "gw-1", "--account", "globex", "--json")).json()["enabled"] is True
+    assert (await program("device", "show", "gw-1", "--account", "acme", "--json")).json()["enabled"] is False
+    assert (await program("request", "show", "gw-1", "--account", "globex", "--json")).json()["enabled"] is True
     # Of the two, the one whose client id it is lets it go.
-    back = await command("device", "release", "gw-1", "--to", "acme", "--json")
+    back = await program("device", "release", "gw-1", "--to", "acme", "--json")
     assert back.json()["account"] == "globex"

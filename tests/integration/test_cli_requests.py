@@ -10,8 +10,9 @@ import pytest
 
 from service import keys
 from service.operations.administration import Administration
-from tests.support.command import INVALID, TIME, Program, contents, provision
-from tests.support.database import ENDPOINT, PASSWORD, Database, make_account, make_request
+from tests.support.command import INVALID, TIME, Program, contents
+from tests.support.database import ENDPOINT, Database, make_account, make_request
+from tests.support.faces import on_database
 from tests.support.scene import Scene
 
 CREATE = ("request", "create", "gw-1", "--username", "factory-gw-1")
@@ -22,10 +23,10 @@ CONFIGURATION = {
 
 
 @pytest.fixture
-async def command(admin: Administration, database: Database) -> Program:
+async def command(admin: Administration, program: Program) -> Program:
     """The command, with an account to work in and a provision password in the environment."""
     await make_account(admin)
-    return provision(database, PROVISION_PASSWORD=PASSWORD)
+    return program
 
 
 async def stored(database: Database, client_id: str = "gw-1") -> dict[str, Any]:
@@ -156,6 +157,7 @@ async def test_a_date_without_a_time_zone_is_said_with_the_other_problems(comman
         ("too", "much"),
     ],
 )
+@on_database
 async def test_create_refuses_what_it_does_not_understand(
     command: Program, database: Database, options: tuple[str, ...]
 ) -> None:
@@ -167,6 +169,7 @@ async def test_create_refuses_what_it_does_not_understand(
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": {"b": null}}', "\xff", None])
+@on_database
 async def test_create_refuses_a_configuration(
     command: Program, database: Database, tmp_path: Path, content: str | None
 ) -> None:
@@ -261,42 +264,41 @@ async def test_change_says_every_problem(command: Program, admin: Administration
     assert await contents(database) == before
 
 
-async def test_a_running_request_is_not_changed(scene: Scene, database: Database) -> None:
+async def test_a_running_request_is_not_changed(scene: Scene, program: Program, database: Database) -> None:
     await scene.run("gw-1")
     before = await contents(database)
-    done = await provision(database)("request", "change", "gw-1", "--reserve-user", "--json", status=INVALID)
+    done = await program("request", "change", "gw-1", "--reserve-user", "--json", status=INVALID)
     assert done.problems() == {("state", "running")}
     assert await contents(database) == before
 
 
-async def test_list_shows_each_status(scene: Scene, database: Database) -> None:
-    command = provision(database)
-    assert (await command("request", "list")).out == "no provision requests\n"
-    assert (await command("request", "list", "--json")).json() == []
+async def test_list_shows_each_status(scene: Scene, program: Program) -> None:
+    assert (await program("request", "list")).out == "no provision requests\n"
+    assert (await program("request", "list", "--json")).json() == []
     await scene.request("gw-0")
     await scene.run("gw-1")
     await scene.provision("gw-2")
     await scene.abandon("gw-3")
-    rows = (await command("request", "list", "--json")).json()
+    rows = (await program("request", "list", "--json")).json()
     assert [(row["client_id"], row["status"]) for row in rows] == [
         ("gw-0", "OPEN"),
         ("gw-1", "RUNNING"),
         ("gw-2", "PROVISIONED"),
         ("gw-3", "ABANDONED"),
     ]
-    assert rows[1] == (await command("request", "show", "gw-1", "--json")).json()
+    assert rows[1] == (await program("request", "show", "gw-1", "--json")).json()
     assert rows[1]["run"].keys() == {
         "number", "state", "wire", "username", "created_at", "ended_at", "failure", "confirm_by",
     }  # fmt: skip
     assert TIME.fullmatch(rows[1]["run"]["confirm_by"])
-    table = (await command.process("request", "list")).out.splitlines()
+    table = (await program.process("request", "list")).out.splitlines()
     assert table[0].split("  ")[0] == "account"
     assert table[4].split()[:3] == ["acme", "gw-3", "ABANDONED"]
     assert table[4].rstrip().endswith("1 of 1")
-    await command("account", "create", "other")
-    assert (await command("request", "list", "--account", "other", "--json")).json() == []
-    assert len((await command("request", "list", "--json", PROVISION_ACCOUNT="")).json()) == 4
-    assert "status" in (await command("request", "show", "gw-1")).out.splitlines()[2]
+    await program("account", "create", "other")
+    assert (await program("request", "list", "--account", "other", "--json")).json() == []
+    assert len((await program("request", "list", "--json", PROVISION_ACCOUNT="")).json()) == 4
+    assert "status" in (await program("request", "show", "gw-1")).out.splitlines()[2]
 
 
 async def test_show_of_nothing(command: Program) -> None:

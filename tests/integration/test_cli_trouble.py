@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from service.cli.faces import ON_THIS_MACHINE
 from service.cli.main import main
+from service.cli.migrate import migrate
 from service.db.migrations import expected_level
 from service.operations import events
 from service.operations.administration import Administration
@@ -80,15 +84,34 @@ ARGUMENTS: Mapping[tuple[str, str], Sequence[str]] = {
     ("events", "drop"): ("--before", "2020-01", "--yes"),
     ("recovery", "accept"): ("--yes",),
 }
-# What needs no database.
-FILES_ONLY = {("ca", "create"), ("ca", "issue"), ("request", "labels")}
 EVERY = [[*words, *arguments] for words, arguments in ARGUMENTS.items()]
 URLS = ("PROVISION_ADMIN_DATABASE_URL", "PROVISION_PLATFORM_DATABASE_URL")
 HOSTILE = "\x1b[31mred\x1b[2J\x9b2J[bold]x[/] [/nothing] \\[red] :cat: \u202e\n\rforged"
 
 
 def test_the_commands_above_are_all_of_them() -> None:
-    assert set(leaves(main)) - set(ARGUMENTS) == {("device", "run"), ("key", "create"), *FILES_ONLY}
+    assert set(leaves(main)) - set(ARGUMENTS) == set(ON_THIS_MACHINE)
+
+
+def test_what_asks_no_server_says_so_by_name() -> None:
+    """On the command line; a setting alone is no mistake. `migrate` says the same."""
+    for words in ON_THIS_MACHINE:
+        leaf = leaves(main)[words]
+        arguments = {"file": __file__, "string": "x", "text": "x", "path": __file__, "integer": "1"}
+        given: list[str] = []
+        for parameter in leaf.params:
+            if parameter.required:
+                value = arguments.get(parameter.type.name, "x")
+                given += [value] if isinstance(parameter, click.Argument) else [parameter.opts[0], value]
+        done = CliRunner().invoke(main, ["--server", "https://api.example", *words, *given])
+        assert done.exit_code == INVALID, (words, done.output)
+        assert f"{' '.join(words)} {ON_THIS_MACHINE[words]}" in done.output, done.output
+    assert (
+        CliRunner().invoke(main, ["key", "create"], env={"PROVISION_SERVER": "https://api.example"}).exit_code == DONE
+    )
+    done = CliRunner().invoke(migrate, ["--server", "https://api.example", "status"])
+    assert done.exit_code == INVALID
+    assert "migrate works on the database alone" in done.output
 
 
 def test_every_command_prints_json_and_explains_itself() -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from service.core.pages import Page
 from service.core.problems import InvalidInput, NotFound
 from service.operations import credentials, leak_watch
 from service.operations.admission import ConnectQuestion, Outcome
+from service.operations.lists import Filters
 from tests.support.api import serving
-from tests.support.command import INVALID, provision
+from tests.support.command import INVALID, Program
 from tests.support.database import PASSWORD
 from tests.support.gate import Gate, open_gate
 from tests.support.scene import PROVISION, Device, Scene
@@ -250,7 +252,7 @@ async def test_lists_by_pages(scene: Scene) -> None:
     for number in range(3):
         await scene.request(f"gw-{number}")
     await fleet(scene, "gw-8", "gw-9")
-    rows = await credentials.list_credentials(scene.admin, "acme")
+    rows, _ = await credentials.list_page(scene.admin, "acme", Filters(), Page(sort="name"))
     assert [row["name"] for row in rows] == ["factory-gw-0", "factory-gw-1", "factory-gw-2", "fleet"]
     assert [row["requests"] for row in rows] == [1, 1, 1, 2]
 
@@ -280,30 +282,29 @@ async def test_over_the_api(scene: Scene) -> None:
         assert (await api("GET", "/accounts/acme/credentials/nobody-1")).status == 404
 
 
-async def test_by_command(scene: Scene, tmp_path: Path) -> None:
+async def test_by_command(scene: Scene, program: Program, tmp_path: Path) -> None:
     await fleet(scene, "gw-1")
-    command = provision(scene.database)
     file = tmp_path / "fleet"
-    await command("credential", "rotate", "fleet", "--overlap", "12h", "--new-password-file", str(file))
+    await program("credential", "rotate", "fleet", "--overlap", "12h", "--new-password-file", str(file))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [await knock(scene, "gw-1"), await knock(scene, "gw-1", file.read_text().strip())] == ["allowed", "allowed"]
-    assert (await command("credential", "finish", "fleet", "--json")).json()["rotation"] is None
+    assert (await program("credential", "finish", "fleet", "--json")).json()["rotation"] is None
     chosen = tmp_path / "chosen"
     chosen.write_text(NEW + "\n")
-    await command("credential", "rotate", "fleet", "--overlap", "0", "--password-file", str(chosen))
+    await program("credential", "rotate", "fleet", "--overlap", "0", "--password-file", str(chosen))
     assert [await knock(scene, "gw-1", file.read_text().strip()), await knock(scene, "gw-1", NEW)] == [
         "wrong_password",
         "allowed",
     ]
-    await command("credential", "hold", "fleet")
-    assert "fleet" in (await command("credential", "list")).out
-    held = (await command("credential", "show", "fleet", "--json")).json()
+    await program("credential", "hold", "fleet")
+    assert "fleet" in (await program("credential", "list")).out
+    held = (await program("credential", "show", "fleet", "--json")).json()
     assert held["held_by"] is not None
-    await command("credential", "lift", "fleet")
-    watched = await command("credential", "watch", "fleet", "--addresses", "9", "--json")
+    await program("credential", "lift", "fleet")
+    watched = await program("credential", "watch", "fleet", "--addresses", "9", "--json")
     assert watched.json()["watch"]["addresses"] == 9
-    await command("credential", "watch", "fleet", status=INVALID)
-    await command("credential", "rotate", "fleet", "--overlap", "soon", status=INVALID)
-    await command("credential", "show", "nobody", status=INVALID)
+    await program("credential", "watch", "fleet", status=INVALID)
+    await program("credential", "rotate", "fleet", "--overlap", "soon", status=INVALID)
+    await program("credential", "show", "nobody", status=INVALID)
     both = ("--password-file", str(chosen), "--new-password-file", str(tmp_path / "x"))
-    await command("credential", "rotate", "fleet", *both, status=INVALID)
+    await program("credential", "rotate", "fleet", *both, status=INVALID)

@@ -13,6 +13,7 @@ from service.keys import ACTIVATION_KEY, secret_hash
 from service.operations.administration import Administration
 from tests.support.command import FAILED, INVALID, Done, Program, contents, provision
 from tests.support.database import ENDPOINT, PASSWORD, Database, make_account, make_request
+from tests.support.faces import on_database
 from tests.support.scene import Scene
 
 HEAD = "client_id,provision_username,provision_password"
@@ -21,9 +22,9 @@ Write = Callable[..., str]
 
 
 @pytest.fixture
-async def command(admin: Administration, database: Database) -> Program:
+async def command(admin: Administration, program: Program) -> Program:
     await make_account(admin)
-    return provision(database)
+    return program.with_(PROVISION_PASSWORD="")
 
 
 @pytest.fixture
@@ -232,6 +233,7 @@ async def test_values_of_ndjson_have_their_types(command: Program, write: Write)
         ((HEAD, "x" * 3_000_000), "a line of more than"),
     ],
 )
+@on_database
 async def test_files_that_are_none(command: Program, write: Write, lines: tuple[str, ...], words: str) -> None:
     done = await command("request", "import", write(*lines), "--dry-run", status=INVALID)
     assert words in done.err

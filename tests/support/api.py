@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -62,17 +63,23 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(admin: Administration) -> AsyncIterator[Api]:
-    """Served on loopback, asked as a platform administrator."""
-    runner = web.AppRunner(build_app(admin, "test"), access_log=None)
+async def serving(
+    admin: Administration, *, tls: ssl.SSLContext | None = None, before: Any = None, name: str = "root"
+) -> AsyncIterator[Api]:
+    """Served on loopback, asked as a platform administrator; `before`: a middleware that sees every call first."""
+    app = build_app(admin, "test")
+    if before is not None:
+        app.middlewares.insert(0, before)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     port = runner.addresses[0][1]
-    made = await tokens.create_token(admin, None, "root", role=Role.PLATFORM_ADMINISTRATOR)
+    made = await tokens.create_token(admin, None, name, role=Role.PLATFORM_ADMINISTRATOR)
+    scheme = "http" if tls is None else "https"
     async with aiohttp.ClientSession() as session:
         try:
-            yield Api(url=f"http://127.0.0.1:{port}/api/v1", session=session, token=made.token)
+            yield Api(url=f"{scheme}://127.0.0.1:{port}/api/v1", session=session, token=made.token)
         finally:
             await runner.cleanup()
 
