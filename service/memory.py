@@ -26,11 +26,13 @@ class Entry:
     """
     What was decided about a client: present with grants, or denied, which stays as a tombstone.
 
-    `stale`: something about it changed, so it decides nothing until it was loaded anew.
+    `stale`: something about it changed, so it decides nothing until it was loaded anew. `login_version`: a login with a
+    password that was right for this version of the user's row is decided the same; None: none is.
     """
 
     decision: Present | Denied
     stale: bool = False
+    login_version: int | None = None
 
 
 @dataclass(eq=False)
@@ -47,6 +49,8 @@ class Grants:
 
     size: int
     last_contact: float = -GRACE
+    # The feed's position that what is not stale is as new as.
+    as_of: int = 0
     _entries: OrderedDict[Client, Entry] = field(default_factory=OrderedDict)
     _by_name: dict[tuple[str, str], set[Client]] = field(default_factory=dict)
     _loads: set[Load] = field(default_factory=set)
@@ -61,6 +65,13 @@ class Grants:
             return None
         self._entries.move_to_end(client)
         return entry.decision
+
+    def repeated_login(self, client: Client, version: int) -> Present | None:
+        """The decision on a login that was the same before, while the feed would tell if it were no longer right."""
+        entry = self._entries.get(client)
+        if entry is None or entry.login_version != version or isinstance(entry.decision, Denied):
+            return None
+        return entry.decision if self.current(client) is not None else None
 
     def without_database(self, client: Client) -> Present | Denied | None:
         """The decision to fall back on while Postgres is away: only what was valid at the last contact."""
@@ -81,7 +92,9 @@ class Grants:
         self._loads.add(load)
         return load
 
-    def end_load(self, load: Load, decision: Present | Denied | None, *, keep_denied: bool) -> None:
+    def end_load(
+        self, load: Load, decision: Present | Denied | None, *, keep_denied: bool, login_version: int | None = None
+    ) -> None:
         """
         Keep what was loaded, unless it changed meanwhile; None: nothing was learnt.
 
@@ -92,11 +105,12 @@ class Grants:
         if decision is None or load.changed:
             return
         if isinstance(decision, Present) or keep_denied or load.client in self._entries:
-            self._put(load.client, Entry(decision))
+            self._put(load.client, Entry(decision, login_version=login_version))
 
-    def note_changes(self, changes: Iterable[tuple[str, str]], lost: bool) -> None:
-        """The feed was heard: (kind, key) of what changed; `lost` when more may have."""
+    def note_changes(self, changes: Iterable[tuple[str, str]], lost: bool, as_of: int) -> None:
+        """The feed was heard: (kind, key) of what changed until a position; `lost` when more may have."""
         self.last_contact = time.monotonic()
+        self.as_of = as_of
         if lost:
             self._mark(self._entries)
             self._spoil_loads()

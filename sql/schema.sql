@@ -1020,6 +1020,19 @@ $$;
 
 ALTER FUNCTION public.note_change() OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.note_credential_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO changes (kind, key) SELECT 'user', name FROM users WHERE id = NEW.user_id;
+    PERFORM pg_notify('changes', '');
+    RETURN NULL;
+END
+$$;
+
+ALTER FUNCTION public.note_credential_change() OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.note_credential_uses(p_uses jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -2173,6 +2186,8 @@ CREATE TRIGGER brokers_change AFTER INSERT OR DELETE OR UPDATE OF role, secret_s
 
 CREATE TRIGGER brokers_version BEFORE UPDATE OF role, secret_sha256, previous_secret_sha256, endpoints ON public.brokers FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
+CREATE TRIGGER credentials_change AFTER UPDATE OF held_at, previous_password_bcrypt, overlap_until ON public.credentials FOR EACH ROW EXECUTE FUNCTION public.note_credential_change();
+
 CREATE TRIGGER credentials_user_kind BEFORE INSERT OR UPDATE OF user_id ON public.credentials FOR EACH ROW EXECUTE FUNCTION public.require_provision_credential();
 
 CREATE TRIGGER credentials_version BEFORE UPDATE ON public.credentials FOR EACH ROW EXECUTE FUNCTION public.next_version();
@@ -2573,6 +2588,8 @@ GRANT ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, 
 REVOKE ALL ON FUNCTION public.next_version() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.note_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.note_credential_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.note_credential_uses(p_uses jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.note_credential_uses(p_uses jsonb) TO provisioning_hooks;

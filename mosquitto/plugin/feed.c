@@ -6,6 +6,7 @@
 
 #include "answer.h"
 #include "courier.h"
+#include "recent.h"
 #include "reports.h"
 #include "secret.h"
 
@@ -36,7 +37,7 @@ struct feed {
     struct reports *reports;
     char *broker;
     char *position; /* NULL: not followed yet */
-    uint64_t as_of;
+    struct recent recent;
     int64_t heard_at, listen_at, errand_at, seen_at; /* the last three: not before */
     struct wanted batch[BATCH];             /* of the errand under way; none: it carries reports */
     size_t batch_count, batch_limit;
@@ -105,19 +106,27 @@ void feed_read_secret(struct feed *feed, const char *path)
     secret_free(secret);
 }
 
-static void apply_change(struct feed *feed, const cJSON *change)
+static void doubt_all(struct feed *feed, uint64_t as_of)
+{
+    recent_note(&feed->recent, as_of, NULL);
+    sessions_doubt_all(feed->sessions);
+}
+
+static void apply_change(struct feed *feed, const cJSON *change, uint64_t as_of)
 {
     const cJSON *kind = cJSON_GetArrayItem(change, 0);
     const cJSON *key = cJSON_GetArrayItem(change, 1);
 
     if (!cJSON_IsString(kind) || !cJSON_IsString(key)) {
-        sessions_doubt_all(feed->sessions);
+        doubt_all(feed, as_of);
     } else if (strcmp(kind->valuestring, "user") == 0) {
+        recent_note(&feed->recent, as_of, key->valuestring);
         sessions_doubt_username(feed->sessions, key->valuestring);
     } else if (strcmp(kind->valuestring, "client") == 0) {
+        recent_note(&feed->recent, as_of, key->valuestring);
         sessions_doubt_client_id(feed->sessions, key->valuestring);
     } else if (strcmp(kind->valuestring, "broker") != 0 || strcmp(key->valuestring, feed->broker) == 0) {
-        sessions_doubt_all(feed->sessions); /* an account, rarely; or of a kind that is not known here */
+        doubt_all(feed, as_of); /* an account, rarely; or of a kind that is not known here */
     }
 }
 
@@ -136,13 +145,12 @@ static bool apply_changes(struct feed *feed, const cJSON *document)
     }
     copy = strdup(position->valuestring);
     if (copy == NULL) return false;
-    cJSON_ArrayForEach(change, changes) apply_change(feed, change);
+    cJSON_ArrayForEach(change, changes) apply_change(feed, change, as_of);
     if (feed->position == NULL || !cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(document, "lost"))) {
-        sessions_doubt_all(feed->sessions);
+        doubt_all(feed, as_of);
     }
     free(feed->position);
     feed->position = copy;
-    feed->as_of = as_of;
     return true;
 }
 
@@ -360,9 +368,12 @@ void feed_ask(struct feed *feed, int64_t now)
     if (courier_is_idle(feed->errand) && now >= feed->errand_at) send_seen(feed, now);
 }
 
-void feed_check_login(struct feed *feed, const void *client, uint64_t as_of)
+void feed_check_login(struct feed *feed, const void *client, const char *client_id, const char *username,
+                      uint64_t as_of)
 {
-    if (feed->position == NULL || as_of < feed->as_of) sessions_doubt(feed->sessions, client);
+    if (feed->position == NULL || recent_may_concern(&feed->recent, as_of, client_id, username)) {
+        sessions_doubt(feed->sessions, client);
+    }
 }
 
 bool feed_is_heard(const struct feed *feed, int64_t now)

@@ -33,8 +33,9 @@ void feed_ask(struct feed *feed, int64_t now);
 /* The next client id to kick, which is the caller's to free; NULL: nobody. */
 char *feed_next_revoked(struct feed *feed);
 
-/* Of a login just admitted: its grants may be older than what the feed has told. */
-void feed_check_login(struct feed *feed, const void *client, uint64_t as_of);
+/* Of a login just admitted, whose grants were read at this position: the feed may have told of a change since. */
+void feed_check_login(struct feed *feed, const void *client, const char *client_id, const char *username,
+                      uint64_t as_of);
 
 /* Whether the feed was heard within the last two seconds: then what is granted still is. */
 bool feed_is_heard(const struct feed *feed, int64_t now);

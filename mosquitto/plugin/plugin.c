@@ -86,7 +86,7 @@ static int log_in(struct plugin *plugin, const struct mosquitto *client, const s
     if (!sessions_admit(plugin->sessions, client, identity, admission.grants)) {
         mosquitto_log_printf(BROKER_LOG_WARNING, "provisioning: out of memory: SIGHUP will disconnect a client");
     } else if (plugin->feed != NULL) {
-        feed_check_login(plugin->feed, client, admission.as_of);
+        feed_check_login(plugin->feed, client, identity->client_id, identity->username, admission.as_of);
     }
     return BROKER_SUCCESS;
 }

@@ -23,8 +23,8 @@ POLL_EVERY = 0.5
 RETRY_EVERY = 0.25
 TIMEOUT = 2.0
 
-# (what changed as (kind, key), whether changes may be lost)
-OnChanges = Callable[[list[tuple[str, str]], bool], Any]
+# (what changed as (kind, key), whether changes may be lost, the position up to which nothing else did)
+OnChanges = Callable[[list[tuple[str, str]], bool, int], Any]
 
 
 class Feed:
@@ -73,7 +73,7 @@ class Feed:
 
     async def _poll(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         found = msgspec.json.decode(await connection.fetchval(_SQL["changes"], self._last))
-        self._on_changes([(kind, key) for kind, key in found["changes"]], found["lost"])
+        self._on_changes([(kind, key) for kind, key in found["changes"]], found["lost"], int(found["last"]))
         # Only now: had the call above failed, the same changes would come again.
         self._last = found["last"]
         self._heard = True

@@ -50,7 +50,7 @@ class Takeovers:
         self._wake = asyncio.Event()
         self._followed = False
 
-    def note_changes(self, changes: list[Change], lost: bool) -> None:
+    def note_changes(self, changes: list[Change], lost: bool, _as_of: int) -> None:
         """From the feed. What changed before this process began was somebody else's to end."""
         if not self._followed:
             self._followed = True

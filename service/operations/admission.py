@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import enum
 import hmac
 import math
 import time
@@ -28,12 +27,24 @@ from service.core.connect import (
     refuse_input,
     refuse_names,
     refuse_session,
+    repeats,
 )
 from service.core.grants import Access, decide_acl
 from service.core.verdicts import Denied
 from service.db.hooks import BrokerSecrets, HookStore
 from service.db.pool import Unavailable
 from service.memory import Client, Grants, Refusals, Uses
+from service.operations.questions import (
+    ALLOWED,
+    OVER_BUDGET,
+    AclQuestion,
+    ConnectQuestion,
+    Outcome,
+    Verdict,
+    allowed,
+    denied,
+    not_this_secret,
+)
 from service.passwords import DEFAULT_COST, Hasher, Verified, VerifiedPasswords, cost_of
 
 # A database that did not answer in time is not waited for again for this long (seconds), where memory can answer:
@@ -43,38 +54,8 @@ TROUBLE_LASTS = 1.0
 _log = log.get("hooks")
 
 
-class Outcome(enum.Enum):
-    """What a broker is told (D3)."""
-
-    ALLOWED = 200
-    DENIED = 403
-    UNAVAILABLE = 503
-
-
 # At which broker, and when by the monotonic clock.
 Login = tuple[str, float]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """An outcome with its true reason, which only our log and counters see."""
-
-    outcome: Outcome
-    reason: str = ""
-    # For a plugin that decides about topics itself: what the client may do, and the feed's position it was read at.
-    present: Present | None = None
-    as_of: int = 0
-
-    def __bool__(self) -> bool:
-        return self.outcome is Outcome.ALLOWED
-
-
-ALLOWED = Verdict(Outcome.ALLOWED)
-OVER_BUDGET = Verdict(Outcome.UNAVAILABLE, "over_budget")
-
-
-def _allowed(present: Present, facts: Facts) -> Verdict:
-    return Verdict(Outcome.ALLOWED, present=present, as_of=facts.as_of)
 
 
 def _still_good(remembered: Verified | None, facts: Facts) -> bool:
@@ -83,39 +64,6 @@ def _still_good(remembered: Verified | None, facts: Facts) -> bool:
     if remembered is None or user is None or user.version != remembered.version:
         return False
     return not remembered.previous or user.previous_password_bcrypt is not None
-
-
-def _denied(denied: Denied) -> Verdict:
-    return Verdict(Outcome.DENIED, denied.reason)
-
-
-def _not_this_secret(facts: Facts, stored: object) -> Verdict:
-    """A user without the kind of secret that this broker's users have belongs to the other kind of broker."""
-    if facts.user is None:
-        return Verdict(Outcome.DENIED, "unknown_user")
-    return Verdict(Outcome.DENIED, "wrong_broker" if stored is None else "wrong_password")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConnectQuestion:
-    """A CONNECT. `clean` is None where the plugin does not tell."""
-
-    username: str
-    password: str = field(repr=False)
-    client_id: str
-    clean: bool | None = None
-    # Where it comes from, as the plugin tells.
-    address: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AclQuestion:
-    """A topic check; `acc` as the broker sends it."""
-
-    username: str
-    client_id: str
-    topic: str
-    acc: int
 
 
 @dataclass(kw_only=True)
@@ -189,7 +137,7 @@ class Admission:
         if refused is None:
             refused = refuse_session(broker.role, question.username, question.clean)
         if refused is not None:
-            return _denied(refused)
+            return denied(refused)
         if question.username == names.TAKEOVER:
             return await self._connect_takeover(question)
         if broker.role == "provision" and question.username != names.RESPONDER:
@@ -204,9 +152,14 @@ class Admission:
         return Verdict(Outcome.DENIED, "wrong_password")
 
     async def _connect_with_secret(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
-        """Generated secrets: one SHA-256, so no budget is needed."""
+        """Generated secrets: one SHA-256, so no budget is needed. A login that changes nothing is remembered."""
+        known = self._remembered(client, question)
+        if known is not None:
+            self.note_seen(known, question.client_id, login=broker.name)
+            return Verdict(Outcome.ALLOWED, present=known, as_of=self.grants.as_of)
         load = self.grants.begin_load(client)
         decision: Present | Denied | None = None
+        version: int | None = None
         try:
             facts = await self.store.facts(*client)
             stored = facts.user.secret_sha256 if facts.user else None
@@ -214,16 +167,26 @@ class Admission:
             decision = self.decide(facts, question.username, question.client_id)
             if not matches:
                 decision = None  # says nothing about whoever is connected under this name
-                return _not_this_secret(facts, stored)
+                return not_this_secret(facts, stored)
             if isinstance(decision, Denied):
-                return _denied(decision)
+                return denied(decision)
             if decision.changes and not await self.store.login(self.event_key, broker.name, question.client_id, facts):
                 decision = None
                 return Verdict(Outcome.UNAVAILABLE, "changed_meanwhile")
+            version = repeats(facts, decision)
+            if version is not None:
+                self.passwords.remember(question.username, question.password, Verified(version, previous=False))
             self.note_seen(decision, question.client_id, login=broker.name)
-            return _allowed(decision, facts)
+            return allowed(decision, facts)
         finally:
-            self.grants.end_load(load, decision, keep_denied=False)
+            self.grants.end_load(load, decision, keep_denied=False, login_version=version)
+
+    def _remembered(self, client: Client, question: ConnectQuestion) -> Present | None:
+        """The decision on a login that was the same before, while the feed would tell if it were no longer right."""
+        verified = self.passwords.recall(question.username, question.password)
+        if verified is None or verified.previous:
+            return None
+        return self.grants.repeated_login(client, verified.version)
 
     async def _connect_with_password(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
         """
@@ -231,13 +194,19 @@ class Admission:
         alike, unless memory knows user and password; then only where the verdict is a refusal or the row is newer.
         """
         remembered = self.passwords.recall(question.username, question.password)
+        known = self._remembered(client, question)
+        if known is not None:
+            self._note_address(question)
+            return Verdict(Outcome.ALLOWED, present=known, as_of=self.grants.as_of)
         if remembered is None and not self._take_token(broker.name):
             return OVER_BUDGET
         load = self.grants.begin_load(client)
         decision: Present | Denied | None = None
+        version: int | None = None
         try:
             facts = await self.store.facts(*client)
             decision = self.decide(facts, question.username, question.client_id)
+            version = repeats(facts, decision)
             if decision and _still_good(remembered, facts):
                 return self._let_in(question, facts, decision, remembered)
             if remembered is not None and not self._take_token(broker.name):
@@ -249,7 +218,7 @@ class Admission:
                 return verified
             return self._let_in(question, facts, decision, verified)
         finally:
-            self.grants.end_load(load, decision, keep_denied=False)
+            self.grants.end_load(load, decision, keep_denied=False, login_version=version)
 
     def _let_in(
         self, question: ConnectQuestion, facts: Facts, decision: Present | Denied, verified: Verified | None
@@ -259,15 +228,18 @@ class Admission:
         if held is not None:
             return Verdict(Outcome.UNAVAILABLE, held.reason)
         username, client_id = question.username, question.client_id
-        if question.address is not None:
-            self.uses.count(username, "address", question.address)
+        self._note_address(question)
         if isinstance(decision, Denied):
             if decision.reason == "no_matching_request":
                 self.uses.count(username, "unknown_client_id", client_id)
-            return _denied(decision)
+            return denied(decision)
         if facts.user is not None and facts.user.previous_password_bcrypt is not None:
             self.uses.count(username, "old_password" if verified and verified.previous else "new_password", client_id)
-        return _allowed(decision, facts)
+        return allowed(decision, facts)
+
+    def _note_address(self, question: ConnectQuestion) -> None:
+        if question.address is not None:
+            self.uses.count(question.username, "address", question.address)
 
     async def _verify(
         self, broker: BrokerSecrets, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool
@@ -291,7 +263,7 @@ class Admission:
                 break
         if verified is None:
             self.passwords.forget(question.username, question.password)
-            return _not_this_secret(facts, user.password_bcrypt if user else None)
+            return not_this_secret(facts, user.password_bcrypt if user else None)
         self.passwords.remember(question.username, question.password, verified)
         return verified
 
@@ -313,10 +285,10 @@ class Admission:
                 return self._refuse_acl(client, question, Verdict(Outcome.UNAVAILABLE, "database_unavailable"))
             decision = fallback
         if isinstance(decision, Denied):
-            return self._refuse_acl(client, question, _denied(decision))
+            return self._refuse_acl(client, question, denied(decision))
         granted = decide_acl(decision.grants, question.acc, question.topic)
         if isinstance(granted, Denied):
-            return self._refuse_acl(client, question, _denied(granted))
+            return self._refuse_acl(client, question, denied(granted))
         self.note_seen(decision, question.client_id)
         return ALLOWED
 
@@ -368,9 +340,9 @@ class Admission:
             if self.seen.get(key) == login:
                 self.seen.pop(key, None)
 
-    def note_changes(self, changes: list[tuple[str, str]], lost: bool) -> bool:
+    def note_changes(self, changes: list[tuple[str, str]], lost: bool, as_of: int) -> bool:
         """The feed was heard. Returns whether brokers must be loaded anew."""
-        self.grants.note_changes(changes, lost)
+        self.grants.note_changes(changes, lost, as_of)
         if changes or lost:
             self.bell, rung = asyncio.Event(), self.bell
             rung.set()

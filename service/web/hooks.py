@@ -23,7 +23,8 @@ from service.db.feed import Feed
 from service.db.hooks import BrokerSecrets, HookStore
 from service.db.pool import Unavailable, open_pool, translating, wait_for_schema
 from service.memory import Grants
-from service.operations.admission import AclQuestion, Admission, ConnectQuestion, Outcome, Verdict
+from service.operations.admission import Admission
+from service.operations.questions import AclQuestion, ConnectQuestion, Outcome, Verdict
 from service.passwords import Hasher, VerifiedPasswords
 from service.settings import HooksSettings
 from service.web import plugin
@@ -254,7 +255,7 @@ class HooksProcess:
             admission = self._build_admission(HookStore(pool), hasher)
             feed = Feed(
                 settings.hooks_database_url,
-                lambda changes, lost: self._note_changes(admission, changes, lost),
+                lambda *heard: self._note_changes(admission, *heard),
                 name="provisioning-hooks-feed",
             )
             await self._serve(admission, feed)
@@ -325,8 +326,8 @@ class HooksProcess:
                 await runner.cleanup()
             await self._flush_at_end(admission)
 
-    def _note_changes(self, admission: Admission, changes: list[tuple[str, str]], lost: bool) -> None:
-        if admission.note_changes(changes, lost):
+    def _note_changes(self, admission: Admission, changes: list[tuple[str, str]], lost: bool, as_of: int) -> None:
+        if admission.note_changes(changes, lost, as_of):
             self._brokers_changed.set()
 
     async def _flush(self, admission: Admission) -> None:

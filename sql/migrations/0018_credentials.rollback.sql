@@ -65,5 +65,6 @@ DROP FUNCTION note_credential_uses(jsonb);
 DROP TABLE credential_uses;
 DROP TABLE credentials;
 DROP FUNCTION require_provision_credential();
+DROP FUNCTION note_credential_change();
 
 CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0017_refusals' $$;

@@ -49,6 +49,18 @@ $$;
 CREATE TRIGGER credentials_user_kind BEFORE INSERT OR UPDATE OF user_id ON credentials
     FOR EACH ROW EXECUTE FUNCTION require_provision_credential();
 
+-- Whoever remembers what a login of this user was decided from looks again: it is held, or has one password again.
+CREATE FUNCTION note_credential_change() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    INSERT INTO changes (kind, key) SELECT 'user', name FROM users WHERE id = NEW.user_id;
+    PERFORM pg_notify('changes', '');
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER credentials_change AFTER UPDATE OF held_at, previous_password_bcrypt, overlap_until ON credentials
+    FOR EACH ROW EXECUTE FUNCTION note_credential_change();
+
 -- How a credential is used, by the hour: what speaks for a leak (`what`: the client id, or the address), and who still
 -- comes with the old password (`what`: the client id).
 CREATE TABLE credential_uses (
@@ -199,11 +211,12 @@ CREATE OR REPLACE FUNCTION hook_facts(p_broker text, p_username text, p_client_i
     LEFT JOIN device_connections c ON c.account_id = u.account_id AND c.client_id = p_client_id
 $$;
 
-REVOKE EXECUTE ON FUNCTION note_credential_uses(jsonb), require_provision_credential() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION note_credential_uses(jsonb), require_provision_credential(), note_credential_change() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION note_credential_uses(jsonb) TO provisioning_hooks, provisioning_responder;
 GRANT CREATE ON SCHEMA public TO provisioning_functions;
 ALTER FUNCTION note_credential_uses(jsonb) OWNER TO provisioning_functions;
 ALTER FUNCTION require_provision_credential() OWNER TO provisioning_functions;
+ALTER FUNCTION note_credential_change() OWNER TO provisioning_functions;
 REVOKE CREATE ON SCHEMA public FROM provisioning_functions;
 
 CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0018_credentials' $$;

@@ -9,7 +9,7 @@ import pytest
 
 from service.core.problems import InvalidInput
 from service.operations import releases
-from service.operations.admission import Outcome
+from service.operations.questions import Outcome
 from tests.integration.test_account_move import GLOBEX, end_release, release, request, rules, status, two
 from tests.support.scene import Device, Scene, somebody_waits
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.operations import accounts, devices, moves, sweep, users
-from service.operations.admission import Outcome, Verdict
+from service.operations.questions import Outcome, Verdict
 from tests.support.desk import ask, say
 from tests.support.faulty_rows import ground
 from tests.support.scene import ACCOUNT, Scene, expire

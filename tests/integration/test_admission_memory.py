@@ -14,7 +14,7 @@ from service.core.connect import Facts
 from service.keys import new_secret
 from service.memory import Grants
 from service.operations import accounts, admission, devices, users
-from service.operations.admission import Outcome, Verdict
+from service.operations.questions import Outcome, Verdict
 from tests.support import postgres
 from tests.support.database import Database
 from tests.support.gate import READ, SUBSCRIBE, open_gate

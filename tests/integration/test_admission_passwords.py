@@ -11,7 +11,7 @@ import bcrypt
 import pytest
 
 from service.operations import accounts, devices, moves, users
-from service.operations.admission import Outcome
+from service.operations.questions import Outcome
 from tests.support.gate import Gate, open_gate
 from tests.support.scene import ACCOUNT, PROVISION, Device, Scene
 

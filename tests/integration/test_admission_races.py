@@ -11,7 +11,7 @@ import pytest
 
 from service.core.problems import NotPossible
 from service.operations import moves, sweep
-from service.operations.admission import Outcome
+from service.operations.questions import Outcome
 from tests.support.scene import Device, Scene
 
 Rival = Callable[[Scene, Device], Awaitable[object]]

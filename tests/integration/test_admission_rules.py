@@ -9,7 +9,7 @@ import pytest
 from service import keys
 from service.db import queries
 from service.operations import accounts, devices, moves, users
-from service.operations.admission import Outcome
+from service.operations.questions import Outcome
 from tests.support.faulty_rows import ground
 from tests.support.gate import READ, SUBSCRIBE, WRITE
 from tests.support.scene import ACCOUNT, PROVISION, Scene

@@ -10,7 +10,7 @@ import pytest
 from service.core.problems import InvalidInput
 from service.core.requests import Changes
 from service.operations import accounts, moves, requests, users
-from service.operations.admission import Outcome
+from service.operations.questions import Outcome
 from tests.support.command import INVALID, TIME, Program, contents
 from tests.support.database import ENDPOINT, Database
 from tests.support.faces import on_database

@@ -12,8 +12,8 @@ import pytest
 from service.core.pages import Page
 from service.core.problems import InvalidInput, NotFound
 from service.operations import credentials, leak_watch
-from service.operations.admission import ConnectQuestion, Outcome
 from service.operations.lists import Filters
+from service.operations.questions import ConnectQuestion, Outcome
 from tests.support.api import serving
 from tests.support.command import INVALID, Program
 from tests.support.database import PASSWORD

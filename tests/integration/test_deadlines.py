@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from service.operations import recovery, sweep
-from service.operations.admission import Outcome
+from service.operations.questions import Outcome
 from tests.support.database import Database
 from tests.support.desk import say
 from tests.support.scene import Device, Scene

@@ -119,7 +119,7 @@ class Reader:
     lost: list[bool] = field(default_factory=list)
     trouble: list[Exception] = field(default_factory=list)
 
-    def hear(self, changes: list[tuple[str, str]], lost: bool) -> None:
+    def hear(self, changes: list[tuple[str, str]], lost: bool, _as_of: int) -> None:
         """For the feed."""
         if self.trouble:
             raise self.trouble.pop()

@@ -12,7 +12,7 @@ import pytest
 from service.core.problems import InvalidInput, NotFound
 from service.operations import moves, users
 from service.operations.administration import Administration
-from service.operations.admission import Outcome
+from service.operations.questions import Outcome
 from tests.support.faulty_rows import ground
 from tests.support.scene import Device, Scene, expire
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from service.operations import sweep
-from service.operations.admission import Outcome
+from service.operations.questions import Outcome
 from tests.support.desk import say
 from tests.support.scene import Scene, expire, now, somebody_waits, until
 

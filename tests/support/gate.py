@@ -12,7 +12,8 @@ from service.db.hooks import HookStore
 from service.db.pool import open_pool
 from service.keys import Secret
 from service.memory import Grants
-from service.operations.admission import AclQuestion, Admission, ConnectQuestion, Verdict
+from service.operations.admission import Admission
+from service.operations.questions import AclQuestion, ConnectQuestion, Verdict
 from service.passwords import Hasher, VerifiedPasswords
 
 READ, WRITE, SUBSCRIBE = 1, 2, 4
@@ -44,7 +45,7 @@ class Gate:
         """Poll the feed once, as the process does all the time; returns what it told."""
         document = json.loads(await HookStore._call(self.store, "changes", self._last))
         changes = [(kind, key) for kind, key in document["changes"]]
-        if self.admission.note_changes(changes, document["lost"]):
+        if self.admission.note_changes(changes, document["lost"], int(document["last"])):
             await self.admission.load_brokers()
         self._last = document["last"]
         return changes

@@ -15,8 +15,8 @@ from service.core.requests import Limits
 from service.db.pool import open_pool
 from service.operations import accounts
 from service.operations.administration import Administration
-from service.operations.admission import Verdict
 from service.operations.asks import Desk
+from service.operations.questions import Verdict
 from service.operations.runs import RunKeys
 from tests.support.database import PASSWORD, Database, author, make_account, make_request
 from tests.support.desk import ask, say

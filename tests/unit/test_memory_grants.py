@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def grants(clock: Clock) -> Grants:
     """Memory for three clients, the feed heard just now."""
     grants = Grants(3)
-    grants.note_changes([], lost=False)
+    grants.note_changes([], lost=False, as_of=1)
     return grants
 
 
@@ -83,7 +83,7 @@ def test_memory_serves_two_seconds_of_silence_and_sixty_without_postgres(
 def test_a_sign_of_life_without_changes_renews_everything(grants: Grants, clock: Clock) -> None:
     keep(grants)
     clock.now += 59
-    grants.note_changes([], lost=False)
+    grants.note_changes([], lost=False, as_of=1)
     assert grants.current(CLIENT) == PRESENT
     clock.now += 59
     assert grants.without_database(CLIENT) == PRESENT
@@ -92,7 +92,7 @@ def test_a_sign_of_life_without_changes_renews_everything(grants: Grants, clock:
 @pytest.mark.parametrize("change", [("user", "factory"), ("client", "gw-1"), ("account", "3"), ("broker", "provision")])
 def test_what_changed_decides_nothing_until_it_is_loaded_anew(grants: Grants, change: tuple[str, str]) -> None:
     keep(grants)
-    grants.note_changes([change], lost=False)
+    grants.note_changes([change], lost=False, as_of=1)
     assert grants.current(CLIENT) is None
     assert grants.without_database(CLIENT) is None
     keep(grants)
@@ -104,7 +104,7 @@ def test_what_changed_decides_nothing_until_it_is_loaded_anew(grants: Grants, ch
 )
 def test_what_changed_elsewhere_leaves_it_alone(grants: Grants, change: tuple[str, str]) -> None:
     keep(grants)
-    grants.note_changes([change], lost=False)
+    grants.note_changes([change], lost=False, as_of=1)
     assert grants.current(CLIENT) == PRESENT
 
 
@@ -113,16 +113,16 @@ def test_a_change_reaches_every_client_of_its_name(grants: Grants) -> None:
     clients: list[Client] = [CLIENT, ("provision", "factory", "gw-2"), ("account", "d-abc", "gw-1")]
     for client in clients:
         keep(grants, client)
-    grants.note_changes([("user", "factory")], lost=False)
+    grants.note_changes([("user", "factory")], lost=False, as_of=1)
     assert [grants.current(client) is None for client in clients] == [True, True, False]
-    grants.note_changes([("client", "gw-1")], lost=False)
+    grants.note_changes([("client", "gw-1")], lost=False, as_of=1)
     assert [grants.current(client) is None for client in clients] == [True, True, True]
 
 
 def test_when_changes_were_lost_nothing_is_believed(grants: Grants) -> None:
     keep(grants)
     keep(grants, ("account", "d-abc", "gw-2"), DENIED)
-    grants.note_changes([], lost=True)
+    grants.note_changes([], lost=True, as_of=1)
     assert grants.current(CLIENT) is None
     assert grants.without_database(CLIENT) is None
     assert grants.current(("account", "d-abc", "gw-2")) is None
@@ -134,7 +134,7 @@ def test_when_changes_were_lost_nothing_is_believed(grants: Grants) -> None:
 def test_a_load_that_was_overtaken_is_not_kept(grants: Grants, change: tuple[str, str]) -> None:
     """It may have read what was true before; of an account or a broker nobody can tell whose it will be."""
     load = grants.begin_load(CLIENT)
-    grants.note_changes([change], lost=False)
+    grants.note_changes([change], lost=False, as_of=1)
     grants.end_load(load, PRESENT, keep_denied=True)
     assert grants.current(CLIENT) is None
     assert len(grants) == 0
@@ -143,7 +143,7 @@ def test_a_load_that_was_overtaken_is_not_kept(grants: Grants, change: tuple[str
 def test_a_load_during_which_changes_were_lost_is_not_kept(grants: Grants) -> None:
     """One of the lost changes may have been about this client, after it was read."""
     load = grants.begin_load(CLIENT)
-    grants.note_changes([], lost=True)
+    grants.note_changes([], lost=True, as_of=1)
     grants.end_load(load, PRESENT, keep_denied=True)
     assert grants.current(CLIENT) is None
     assert grants.without_database(CLIENT) is None
@@ -152,14 +152,14 @@ def test_a_load_during_which_changes_were_lost_is_not_kept(grants: Grants) -> No
 @pytest.mark.parametrize("change", [("user", "another"), ("client", "gw-2"), ("user", "gw-1"), ("client", "factory")])
 def test_a_load_is_kept_when_something_else_changed(grants: Grants, change: tuple[str, str]) -> None:
     load = grants.begin_load(CLIENT)
-    grants.note_changes([change], lost=False)
+    grants.note_changes([change], lost=False, as_of=1)
     grants.end_load(load, PRESENT, keep_denied=True)
     assert grants.current(CLIENT) == PRESENT
 
 
 def test_a_change_before_the_load_began_or_of_an_earlier_load_does_not_matter(grants: Grants) -> None:
     first = grants.begin_load(CLIENT)
-    grants.note_changes([("user", "factory")], lost=False)
+    grants.note_changes([("user", "factory")], lost=False, as_of=1)
     second = grants.begin_load(CLIENT)
     grants.end_load(second, PRESENT, keep_denied=True)
     grants.end_load(first, DENIED, keep_denied=True)
@@ -170,7 +170,7 @@ def test_an_overtaken_load_leaves_the_entry_stale(grants: Grants) -> None:
     """The next question asks again, rather than believing either."""
     keep(grants)
     load = grants.begin_load(CLIENT)
-    grants.note_changes([("client", "gw-1")], lost=False)
+    grants.note_changes([("client", "gw-1")], lost=False, as_of=1)
     grants.end_load(load, PRESENT, keep_denied=True)
     assert grants.current(CLIENT) is None
     assert grants.without_database(CLIENT) is None
@@ -180,14 +180,14 @@ def test_a_load_that_learnt_nothing_changes_nothing(grants: Grants) -> None:
     keep(grants)
     grants.end_load(grants.begin_load(CLIENT), None, keep_denied=True)
     assert grants.current(CLIENT) == PRESENT
-    grants.note_changes([("user", "factory")], lost=False)
+    grants.note_changes([("user", "factory")], lost=False, as_of=1)
     grants.end_load(grants.begin_load(CLIENT), None, keep_denied=True)
     assert grants.current(CLIENT) is None
 
 
 def test_a_revoked_client_leaves_a_tombstone_that_outlives_postgres(grants: Grants, clock: Clock) -> None:
     keep(grants)
-    grants.note_changes([("user", "factory")], lost=False)
+    grants.note_changes([("user", "factory")], lost=False, as_of=1)
     grants.end_load(grants.begin_load(CLIENT), DENIED, keep_denied=False)
     assert grants.current(CLIENT) == DENIED
     for _ in range(3):
@@ -206,7 +206,7 @@ def test_a_stranger_s_denied_connect_is_not_remembered(grants: Grants) -> None:
 def test_any_account_s_change_may_bring_a_denied_client_back(grants: Grants) -> None:
     """A denial does not say which account it was about."""
     keep(grants, decision=DENIED)
-    grants.note_changes([("account", "99")], lost=False)
+    grants.note_changes([("account", "99")], lost=False, as_of=1)
     assert grants.current(CLIENT) is None
 
 
@@ -236,14 +236,14 @@ def test_what_is_forgotten_leaves_nothing_behind(grants: Grants) -> None:
     assert len(grants) == 3
     assert len(index) == 6
     assert sum(map(len, index.values())) == 6
-    grants.note_changes([("user", "user-0"), ("client", "gw-0"), ("user", "nobody")], lost=False)
+    grants.note_changes([("user", "user-0"), ("client", "gw-0"), ("user", "nobody")], lost=False, as_of=1)
     assert grants.current(("provision", "user-99", "gw-99")) == PRESENT
 
 
 def test_a_name_shared_by_several_stays_in_the_index_until_the_last_goes(grants: Grants) -> None:
     for number in range(4):
         keep(grants, ("provision", "factory", f"gw-{number}"))
-    grants.note_changes([("user", "factory")], lost=False)
+    grants.note_changes([("user", "factory")], lost=False, as_of=1)
     assert all(grants.current(("provision", "factory", f"gw-{number}")) is None for number in range(4))
 
 
@@ -257,6 +257,6 @@ def test_twin_loads_are_told_apart(grants: Grants) -> None:
     """Two questions of one client at once: each has its own."""
     first, second = grants.begin_load(CLIENT), grants.begin_load(CLIENT)
     grants.end_load(first, PRESENT, keep_denied=True)
-    grants.note_changes([("user", "factory")], lost=False)
+    grants.note_changes([("user", "factory")], lost=False, as_of=1)
     grants.end_load(second, PRESENT, keep_denied=True)
     assert grants.current(CLIENT) is None

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "fakes.h"
 #include "http.h"
+#include "recent.h"
 
 enum { LISTENER, ERRAND };
 
@@ -77,8 +78,8 @@ static struct stage set_up(void)
     CHECK(feed_is_heard(stage.feed, now), "heard");
     CHECK(sessions_admit(stage.sessions, client(1), &alice, some_grants()), "alice");
     CHECK(sessions_admit(stage.sessions, client(2), &bob, some_grants()), "bob");
-    feed_check_login(stage.feed, client(1), 11);
-    feed_check_login(stage.feed, client(2), 10);
+    feed_check_login(stage.feed, client(1), "c1", "alice", 11);
+    feed_check_login(stage.feed, client(2), "c2", "bob", 11);
     CHECK(standing_of(stage.sessions, 1, &alice) == STANDING_GRANTED, "as new as the feed");
     feed_ask(stage.feed, now);
     CHECK(strcmp(fake.couriers[LISTENER].sent, "10:10:") == 0, "goes on from there");
@@ -229,10 +230,49 @@ static void check_lost(void)
     feed_ask(stage.feed, now);
     answer(stage.feed, ERRAND, 200, "{\"ok\":true,\"clients\":[" GRANTS "," GRANTS "]}");
     CHECK(standing_of(stage.sessions, 2, &bob) == STANDING_GRANTED, "and stays");
-    CHECK(sessions_admit(stage.sessions, client(3), &bob, some_grants()), "older than the feed");
-    feed_check_login(stage.feed, client(3), 29);
-    CHECK(standing_of(stage.sessions, 3, &bob) == STANDING_STALE, "asked for anew");
     tear_down(&stage);
+}
+
+/* Grants that the hooks remembered may lack what the feed has told already. */
+static void check_logins(void)
+{
+    static const struct {
+        const char *changes;
+        uint64_t as_of;
+        enum standing standing;
+    } cases[] = {
+        {"[[\"user\",\"bob\"]]", 21, STANDING_GRANTED},       {"[[\"user\",\"bob\"]]", 20, STANDING_STALE},
+        {"[[\"user\",\"bob\"]]", 19, STANDING_STALE},         {"[[\"client\",\"c2\"]]", 20, STANDING_STALE},
+        {"[[\"user\",\"alice\"],[\"client\",\"c1\"]]", 19, STANDING_GRANTED},
+        {"[[\"account\",\"1\"]]", 20, STANDING_STALE},        {"[[\"account\",\"1\"]]", 21, STANDING_GRANTED},
+        {"[[\"broker\",\"b2\"]]", 19, STANDING_GRANTED},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct stage stage = set_up();
+
+        change(&stage, cases[i].changes);
+        CHECK(sessions_admit(stage.sessions, client(3), &bob, some_grants()), "a login");
+        feed_check_login(stage.feed, client(3), "c2", "bob", cases[i].as_of);
+        CHECK(standing_of(stage.sessions, 3, &bob) == cases[i].standing, cases[i].changes);
+        tear_down(&stage);
+    }
+}
+
+static void check_recent(void)
+{
+    struct recent recent = {0};
+    char name[32];
+
+    CHECK(!recent_may_concern(&recent, 1, "c", "u"), "nothing has changed");
+    for (unsigned i = 1; i <= RECENT_CHANGES; i++) {
+        (void)snprintf(name, sizeof name, "n%u", i);
+        recent_note(&recent, i, name);
+    }
+    CHECK(recent_may_concern(&recent, 1, "n1", "u") && !recent_may_concern(&recent, 2, "n1", "u"), "all are there");
+    recent_note(&recent, RECENT_CHANGES + 1, "more");
+    CHECK(recent_may_concern(&recent, 1, "c", "u"), "the oldest is not, and may have been anybody");
+    CHECK(!recent_may_concern(&recent, 2, "c", "u"), "what came after it is");
 }
 
 static void check_reports(void)
@@ -279,6 +319,8 @@ int main(void)
     check_offline();
     check_trouble();
     check_lost();
+    check_logins();
+    check_recent();
     check_reports();
     CHECK(unlink(path) == 0, "unlink");
     DONE();
