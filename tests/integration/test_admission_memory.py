@@ -240,3 +240,23 @@ async def test_a_database_that_hangs_is_waited_for_once(scene: Scene, monkeypatc
     assert len(waited) == 1
     stranger = await scene.gate.acl(ACCOUNT, "somebody", "gw-2", "acme/gw-2/x", READ)
     assert stranger.outcome is Outcome.UNAVAILABLE
+
+
+async def test_a_login_from_memory_is_over_with_the_change(scene: Scene) -> None:
+    """Asked twice of the database after a change, and of it again while the feed is silent; never for a first login."""
+    device = await scene.run("gw-1")
+    scene.gate.store.calls.clear()
+    assert await scene.login(device), "the first login moves rows"
+    assert await scene.login(device)
+    assert await scene.login(device)
+    assert scene.gate.store.calls == ["facts", "login", "facts"]
+    wrong = await scene.gate.connect(ACCOUNT, device.username, device.password + "x", "gw-1")
+    assert (wrong.outcome, wrong.reason) == (Outcome.DENIED, "wrong_password")
+    await users.set_user_enabled(scene.admin, "acme", device.username, enabled=False)
+    assert (await scene.login(device)).reason == "user_disabled"
+    await users.set_user_enabled(scene.admin, "acme", device.username, enabled=True)
+    verdict = await scene.login(device)
+    assert verdict
+    again = await scene.login(device)
+    assert again.present == verdict.present
+    assert again.as_of >= verdict.as_of, "what is remembered is as new as the feed"

@@ -32,6 +32,7 @@ async def flush(gate: Gate) -> None:
 
 async def knock(scene: Scene, client_id: str, password: str = PASSWORD, username: str = "fleet", **more: Any) -> str:
     """A CONNECT at the provision broker; `allowed`, or the true reason."""
+    await scene.gate.follow()
     question = ConnectQuestion(username=username, password=password, client_id=client_id, **more)
     verdict = await scene.gate.admission.connect(scene.gate.admission.brokers[PROVISION], question)
     await flush(scene.gate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.db.hooks import HookStore
-from service.db.pool import open_pool
+from service.db.pool import Unavailable, open_pool
 from service.keys import Secret
 from service.memory import Grants
 from service.operations.admission import Admission
@@ -53,7 +54,10 @@ class Gate:
     async def connect(
         self, broker: str, username: str, password: str, client_id: str, *, clean: bool | None = None
     ) -> Verdict:
-        """A CONNECT at a broker that is known by name."""
+        """A CONNECT at a broker that is known by name; what changed before has been heard of, if anything ever was."""
+        if self._last != "0":
+            with contextlib.suppress(Unavailable):
+                await self.follow()
         question = ConnectQuestion(username=username, password=password, client_id=client_id, clean=clean)
         return await self.admission.connect(self.admission.brokers[broker], question)
 
