@@ -2535,6 +2535,7 @@ GRANT ALL ON FUNCTION public.hook_changes(p_last text) TO provisioning_responder
 
 REVOKE ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) TO provisioning_hooks;
+GRANT ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) TO provisioning_responder;
 
 REVOKE ALL ON FUNCTION public.hook_feed(p_position text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_feed(p_position text) TO provisioning_hooks;

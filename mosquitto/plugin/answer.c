@@ -1,7 +1,9 @@
 #include "answer.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -111,6 +113,47 @@ static const char *blames_us(long status)
     case 429: return "429: the hooks are overloaded";
     default: return NULL;
     }
+}
+
+cJSON *answer_document(long status, const char *body, size_t length, const char **why)
+{
+    cJSON *json;
+
+    if (status != 200) {
+        const char *blame = blames_us(status);
+
+        *why = blame != NULL ? blame : "a status that is no answer";
+        return NULL;
+    }
+    json = parse(body, length);
+    if (json == NULL) {
+        *why = "the body is not a JSON object";
+    } else if (judge(json, why) != VERDICT_ALLOWED) {
+        *why = "the answer is not ok";
+        cJSON_Delete(json);
+        json = NULL;
+    }
+    return json;
+}
+
+bool answer_number(const cJSON *text, uint64_t *number)
+{
+    const char *digits;
+    size_t length;
+
+    if (!cJSON_IsString(text)) return false;
+    digits = text->valuestring;
+    length = strlen(digits);
+    if (length == 0 || length > 20 || strspn(digits, "0123456789") != length) return false;
+    errno = 0;
+    *number = strtoull(digits, NULL, 10);
+    return errno == 0;
+}
+
+struct grants *answer_grants(const cJSON *document, uint64_t *as_of)
+{
+    if (!answer_number(cJSON_GetObjectItemCaseSensitive(document, "as_of"), as_of)) return NULL;
+    return grants_from_json(cJSON_GetObjectItemCaseSensitive(document, "grants"));
 }
 
 enum verdict answer_verdict(long status, const char *body, size_t length, const char **why)

@@ -1,5 +1,6 @@
 #include "hooks.h"
 
+#include <cjson/cJSON.h>
 #include <mosquitto_broker.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,8 @@
 #include "http.h"
 #include "secret.h"
 #include "trouble.h"
+
+#define ANSWER_MAX 65536
 
 struct hooks {
     struct http *http;
@@ -23,7 +26,7 @@ struct hooks *hooks_new(const struct options *options, char *why, size_t why_siz
 
     if (secret == NULL) return NULL;
     hooks = calloc(1, sizeof *hooks);
-    if (hooks != NULL) hooks->http = http_new(options, secret, why, why_size);
+    if (hooks != NULL) hooks->http = http_new(options, secret, ANSWER_MAX, why, why_size);
     else (void)snprintf(why, why_size, "out of memory");
     secret_free(secret);
     if (hooks != NULL && hooks->http != NULL) return hooks;
@@ -49,8 +52,18 @@ static void log_trouble(struct hooks *hooks, const char *what, const char *why)
     mosquitto_log_printf(BROKER_LOG_ERROR, "provisioning: %s: %s (%lu not shown before this)", what, why, unwritten);
 }
 
+static void read_admission(const struct http_reply *reply, struct admission *admission)
+{
+    const char *why;
+    cJSON *document = answer_document(reply->status, reply->body, reply->length, &why);
+
+    if (document != NULL) admission->grants = answer_grants(document, &admission->as_of);
+    cJSON_Delete(document);
+}
+
 /* Asks the hooks and frees the question. */
-static enum verdict ask(struct hooks *hooks, enum http_route route, const char *what, struct question *question)
+static enum verdict ask(struct hooks *hooks, enum http_route route, const char *what, struct question *question,
+                        struct admission *admission)
 {
     struct http_reply reply = {0};
     enum verdict verdict = VERDICT_ERROR;
@@ -59,15 +72,17 @@ static enum verdict ask(struct hooks *hooks, enum http_route route, const char *
     question_free(question);
     if (why == NULL) verdict = answer_verdict(reply.status, reply.body, reply.length, &why);
     if (verdict == VERDICT_ERROR) log_trouble(hooks, what, why);
+    if (verdict == VERDICT_ALLOWED && admission != NULL) read_admission(&reply, admission);
     return verdict;
 }
 
-enum verdict hooks_ask_login(struct hooks *hooks, const struct login *login)
+enum verdict hooks_ask_login(struct hooks *hooks, const struct login *login, struct admission *admission)
 {
     struct question question;
 
+    *admission = (struct admission){0};
     switch (question_login(&question, login)) {
-    case QUESTION_READY: return ask(hooks, HTTP_ROUTE_USER, "login", &question);
+    case QUESTION_READY: return ask(hooks, HTTP_ROUTE_USER, "login", &question, login->grants ? admission : NULL);
     case QUESTION_NOT_TEXT: return VERDICT_DENIED;
     default: log_trouble(hooks, "login", "out of memory"); return VERDICT_ERROR;
     }
@@ -78,7 +93,7 @@ enum verdict hooks_ask_access(struct hooks *hooks, const struct access *access)
     struct question question;
 
     switch (question_access(&question, access)) {
-    case QUESTION_READY: return ask(hooks, HTTP_ROUTE_ACL, "access", &question);
+    case QUESTION_READY: return ask(hooks, HTTP_ROUTE_ACL, "access", &question, NULL);
     case QUESTION_NOT_TEXT: return VERDICT_DENIED;
     default: log_trouble(hooks, "access", "out of memory"); return VERDICT_ERROR;
     }

@@ -18,7 +18,13 @@ void hooks_free(struct hooks *hooks);
 /* Asks once, while Mosquitto loads its plugins. false, and the log says why, if the broker must not start. */
 bool hooks_know_us(struct hooks *hooks);
 
-enum verdict hooks_ask_login(struct hooks *hooks, const struct login *login);
+/* What an allowed login may do, where it was asked for and told: `grants`, which are the caller's; else NULL. */
+struct admission {
+    struct grants *grants;
+    uint64_t as_of;
+};
+
+enum verdict hooks_ask_login(struct hooks *hooks, const struct login *login, struct admission *admission);
 enum verdict hooks_ask_access(struct hooks *hooks, const struct access *access);
 
 /* Reads the secret again; if that fails the old one stays in use. The log says which. */

@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BODY_MAX 65536
 #define HEADERS_MAX 16384
-#define ROUTES 3
+#define ROUTES 6
 
 struct http {
     CURL *curl;
     struct curl_slist *headers;
     char *urls[ROUTES];
-    char body[BODY_MAX];
+    char *body;
+    size_t body_max;
     size_t body_length;
     size_t headers_length;
     long timeout_ms;
@@ -23,6 +23,9 @@ static const char *const paths[ROUTES] = {
     [HTTP_ROUTE_USER] = "/hooks/user",
     [HTTP_ROUTE_ACL] = "/hooks/acl",
     [HTTP_ROUTE_SUPERUSER] = "/hooks/superuser",
+    [HTTP_ROUTE_CHANGES] = "/hooks/changes?since=",
+    [HTTP_ROUTE_CLIENTS] = "/hooks/clients",
+    [HTTP_ROUTE_REPORTS] = "/hooks/reports",
 };
 
 /* Returning less than it was given makes libcurl give up with CURLE_WRITE_ERROR. */
@@ -31,7 +34,7 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *user)
     struct http *http = user;
     const size_t length = size * count; /* size is always 1, CURLOPT_WRITEFUNCTION(3) */
 
-    if (length > BODY_MAX - http->body_length) return 0;
+    if (length > http->body_max - http->body_length) return 0;
     memcpy(http->body + http->body_length, bytes, length);
     http->body_length += length;
     return length;
@@ -135,7 +138,7 @@ static bool make_urls(struct http *http, const char *base)
     return true;
 }
 
-struct http *http_new(const struct options *options, const char *secret, char *why, size_t why_size)
+struct http *http_new(const struct options *options, const char *secret, size_t body_max, char *why, size_t why_size)
 {
     struct http *http;
 
@@ -151,8 +154,10 @@ struct http *http_new(const struct options *options, const char *secret, char *w
         return NULL;
     }
     http->timeout_ms = options->timeout_ms;
+    http->body_max = body_max;
+    http->body = malloc(body_max);
     http->curl = curl_easy_init();
-    if (http->curl != NULL && make_urls(http, options->url) && set_headers(http) && set_reach(http)
+    if (http->curl != NULL && http->body != NULL && make_urls(http, options->url) && set_headers(http) && set_reach(http)
         && set_connection(http, options) && set_tls(http, options) && set_credentials(http, options, secret)
         && set_receivers(http)) {
         return http;
@@ -168,6 +173,7 @@ void http_free(struct http *http)
     curl_easy_cleanup(http->curl);
     curl_slist_free_all(http->headers);
     for (size_t i = 0; i < ROUTES; i++) free(http->urls[i]);
+    free(http->body);
     free(http);
     curl_global_cleanup();
 }
@@ -233,14 +239,51 @@ static CURLcode perform(struct http *http)
     return left_ms > 0 ? perform_within(http, left_ms) : code; /* a limit of 0 would be none */
 }
 
+/* Anything but 0 makes libcurl give up with CURLE_ABORTED_BY_CALLBACK. */
+static int is_stopped(void *user, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up)
+{
+    const atomic_bool *stop = user;
+
+    (void)total;
+    (void)now;
+    (void)up_total;
+    (void)up;
+    return atomic_load(stop) ? 1 : 0;
+}
+
+bool http_stop_when(struct http *http, atomic_bool *stop)
+{
+    return curl_easy_setopt(http->curl, CURLOPT_XFERINFOFUNCTION, is_stopped) == CURLE_OK
+        && curl_easy_setopt(http->curl, CURLOPT_XFERINFODATA, stop) == CURLE_OK
+        && set_long(http->curl, CURLOPT_NOPROGRESS, 0);
+}
+
+static bool set_post(struct http *http, enum http_route route, const char *body, size_t length)
+{
+    return set_long(http->curl, CURLOPT_POST, 1) && set_text(http->curl, CURLOPT_URL, http->urls[route])
+        && curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)length) == CURLE_OK
+        && set_text(http->curl, CURLOPT_POSTFIELDS, body);
+}
+
+static bool set_get(struct http *http, enum http_route route, const char *query)
+{
+    const size_t size = strlen(http->urls[route]) + strlen(query) + 1;
+    char *url = malloc(size);
+    bool good;
+
+    if (url == NULL) return false;
+    (void)snprintf(url, size, "%s%s", http->urls[route], query);
+    good = set_long(http->curl, CURLOPT_HTTPGET, 1) && set_text(http->curl, CURLOPT_URL, url); /* libcurl copies it */
+    free(url);
+    return good;
+}
+
 const char *http_ask(struct http *http, enum http_route route, const char *body, size_t length,
                      struct http_reply *reply)
 {
     CURLcode code;
 
-    if (!set_text(http->curl, CURLOPT_URL, http->urls[route])
-        || curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)length) != CURLE_OK
-        || !set_text(http->curl, CURLOPT_POSTFIELDS, body)) {
+    if (!(route == HTTP_ROUTE_CHANGES ? set_get(http, route, body) : set_post(http, route, body, length))) {
         return "out of memory";
     }
     code = perform(http);

@@ -102,6 +102,12 @@ static const char *set_timeout_ms(struct options *options, const char *value)
     return options->timeout_ms >= 1 && options->timeout_ms <= TIMEOUT_MAX_MS ? NULL : rule;
 }
 
+static const char *set_grants(struct options *options, const char *value)
+{
+    options->grants = strcmp(value, "on") == 0;
+    return options->grants || strcmp(value, "off") == 0 ? NULL : "must be on or off";
+}
+
 static const struct {
     const char *name;
     option_setter set;
@@ -112,6 +118,7 @@ static const struct {
     {"secret_file", set_secret_file, true},
     {"timeout_ms", set_timeout_ms, false},
     {"ca_file", set_ca_file, false},
+    {"grants", set_grants, false},
 };
 #define KNOWN_COUNT (sizeof known / sizeof known[0])
 
@@ -160,7 +167,7 @@ bool options_read(struct options *options, const struct mosquitto_opt *list, int
     uint32_t seen = 0;
     bool good = true;
 
-    *options = (struct options){.timeout_ms = TIMEOUT_DEFAULT_MS};
+    *options = (struct options){.timeout_ms = TIMEOUT_DEFAULT_MS, .grants = true};
     for (int i = 0; good && i < count; i++) good = read_one(options, &list[i], &seen, why, why_size);
     good = good && is_complete(options, seen, why, why_size);
     if (!good) options_free(options);

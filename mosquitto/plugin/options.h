@@ -13,6 +13,7 @@ struct options {
     char *secret_file;
     char *ca_file;     /* NULL: the system's authorities */
     long timeout_ms;
+    bool grants;       /* topics are decided here, by what the answer to the login grants */
 };
 
 /* Reads the list into *options. On failure nothing is kept and *why names the option and the rule; values are

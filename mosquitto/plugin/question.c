@@ -64,7 +64,8 @@ enum question_result question_login(struct question *question, const struct logi
     if (body != NULL && add_text(body, "username", login->username) && add_text(body, "password", login->password)
         && add_text(body, "clientid", login->client_id)
         && (login->address == NULL || add_text(body, "address", login->address))
-        && add_number(body, "protocol", login->protocol) && add(body, "clean", cJSON_CreateBool(login->clean))) {
+        && add_number(body, "protocol", login->protocol) && add(body, "clean", cJSON_CreateBool(login->clean))
+        && (!login->grants || add(body, "grants", cJSON_CreateTrue()))) {
         result = print(question, body, room);
     }
     cJSON_Delete(body);

@@ -23,6 +23,7 @@ struct login {
     const char *address; /* NULL: left out */
     int protocol;        /* 3, 4 or 5 */
     bool clean;
+    bool grants; /* the answer should have them */
 };
 
 struct access {

@@ -194,7 +194,7 @@ class ResponderProcess:
         settings = self._settings
         login = self._login(settings.provision_broker, settings.provision_broker_ca_file)
         desk = self._provision_desk(pool)
-        takeovers = Takeovers(pool, login)
+        takeovers = self._takeovers(pool, login, settings.provision_broker_name)
         feed = Feed(settings.responder_database_url, takeovers.note_changes, name="provisioning-responder-feed")
         return Station(
             broker=settings.provision_broker_name,
@@ -214,15 +214,30 @@ class ResponderProcess:
         settings = self._settings
         desk = AccountDesk(desk=LifecycleDesk(pool=pool, event_key=settings.event_key))
         return [
-            Station(
-                broker=name,
-                leadership=Leadership(settings.responder_database_url, f"account {name}"),
-                listener=self._listener(
-                    desk, self._login(url, settings.account_brokers_ca_file), lifecycle.subscriptions(), name
-                ),
-            )
+            self._account_station(pool, desk, name, self._login(url, settings.account_brokers_ca_file))
             for name, url in settings.account_brokers
         ]
+
+    def _account_station(self, pool: Pool, desk: AccountDesk, name: str, login: Login) -> Station:
+        url = self._settings.responder_database_url
+        takeovers = self._takeovers(pool, login, name)
+        feed = Feed(url, takeovers.note_changes, name="provisioning-responder-feed")
+        return Station(
+            broker=name,
+            leadership=Leadership(url, f"account {name}"),
+            listener=self._listener(desk, login, lifecycle.subscriptions(), name),
+            chores=lambda: (feed.run(), takeovers.run()),
+        )
+
+    def _takeovers(self, pool: Pool, login: Login, broker: str) -> Takeovers:
+        settings = self._settings
+        return Takeovers(
+            pool,
+            login,
+            broker=broker,
+            provision=broker == settings.provision_broker_name,
+            provision_account=settings.provision_account,
+        )
 
     def _provision_desk(self, pool: Pool) -> ProvisionDesk:
         settings = self._settings

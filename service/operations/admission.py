@@ -321,7 +321,7 @@ class Admission:
         return ALLOWED
 
     async def presence_in_time(self, client: Client) -> Present | Denied:
-        """The client's rights. A database that hung a moment ago is not waited for again. Raises Unavailable, TimeoutError."""
+        """The client's rights; a database that hung just now is not waited for. Raises Unavailable, TimeoutError."""
         if time.monotonic() - self._trouble_at < TROUBLE_LASTS and self.grants.without_database(client) is not None:
             raise Unavailable
         async with asyncio.timeout(self.patience):

@@ -22,6 +22,8 @@ $$;
 
 REVOKE EXECUTE ON FUNCTION hook_feed(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hook_feed(text) TO provisioning_hooks;
+-- The responder ends sessions of whoever lost the right to be at a broker, by the same facts.
+GRANT EXECUTE ON FUNCTION hook_facts(text, text, text) TO provisioning_responder;
 GRANT CREATE ON SCHEMA public TO provisioning_functions;
 ALTER FUNCTION hook_feed(text) OWNER TO provisioning_functions;
 REVOKE CREATE ON SCHEMA public FROM provisioning_functions;

@@ -28,3 +28,25 @@ UPDATE heartbeats
 SET outage = outage(), held_since = NULL, cluster = cluster_name(), at = clock_timestamp()
 WHERE process = 'hooks' AND (held_since IS NOT NULL OR cluster <> cluster_name())
 RETURNING outage;
+
+-- name: last_logins
+-- Who logged in last at a broker ($1) under the client ids that a change ($2 its kind, $3 its key) is about.
+SELECT l.username, ids.client_id
+FROM (
+    SELECT $3::text AS client_id WHERE $2::text = 'client'
+    UNION SELECT client_id FROM logins WHERE $2 = 'user' AND broker = $1 AND username = $3
+    UNION SELECT c.client_id FROM device_connections c JOIN users u ON u.id = c.user_id WHERE $2 = 'user' AND u.name = $3
+    UNION SELECT client_id FROM logins WHERE $2 = 'account' AND broker = $1 AND account_id::text = $3
+    UNION SELECT client_id FROM device_connections WHERE $2 = 'account' AND account_id::text = $3
+) ids
+CROSS JOIN LATERAL (
+    SELECT x.username FROM (
+        SELECT g.username, g.last_at AS at FROM logins g WHERE g.broker = $1 AND g.client_id = ids.client_id
+        UNION ALL
+        SELECT u.name, c.last_login_at FROM device_connections c
+        JOIN users u ON u.id = c.user_id JOIN brokers b ON b.id = c.broker_id
+        WHERE c.client_id = ids.client_id AND b.name = $1
+    ) x ORDER BY x.at DESC NULLS LAST LIMIT 1
+) l
+WHERE ids.client_id <> '*'
+LIMIT $4;

@@ -63,10 +63,28 @@ def party(world: World, tmp_path: Path) -> Party:
 
 
 async def gets_through(publisher: Client, listener: Client, topic: str) -> bool:
-    """Whether a message that one publishes now reaches the other; both stay connected."""
-    await listener.waiting_messages()
-    assert await publisher.publish(topic, str(next(_numbers)).encode()) == 0
-    return topic in await listener.waiting_messages()
+    """
+    Whether a message that one publishes now reaches the other.
+
+    Who lost its rights is disconnected as well by our plugin; go-auth leaves it there without any.
+    """
+    try:
+        await listener.waiting_messages()
+        if await publisher.publish(topic, str(next(_numbers)).encode()) is None:
+            return False
+        return topic in await listener.waiting_messages()
+    except ConnectionError:
+        return False
+
+
+async def back(party: Party, client_id: str) -> Client:
+    """Connect, as soon as that is allowed again."""
+
+    async def allowed() -> bool:
+        return await party.code(client_id) == 0
+
+    await eventually(allowed)
+    return await party.come(client_id)
 
 
 async def until(publisher: Client, listener: Client, topic: str, *, expected: bool) -> None:
@@ -90,6 +108,9 @@ async def test_a_disabled_device_is_cut_off_at_once(party: Party) -> None:
     assert await gets_through(boss, device, "acme/gw-1/commands")
     for word, expected, code in (("disable", False, REFUSED), ("enable", True, 0)):
         await party.command("device", word, "gw-1")
+        if expected:
+            device = await back(party, "gw-1")
+            assert await device.subscribe("acme/gw-1/commands") == 0
         await until(device, boss, "acme/gw-1/data", expected=expected)
         await until(boss, device, "acme/gw-1/commands", expected=expected)
         if code == REFUSED:
@@ -282,4 +303,35 @@ async def test_mandatory_provisioning_at_the_broker(party: Party) -> None:
     newer = await party.device("gw-2")
     assert await gets_through(newer, boss, "acme/gw-2/x")
     await party.command("account", "change", "acme", "--no-mandatory-provisioning")
+    plain = await back(party, "plain")
     await until(plain, boss, "acme/plain/x", expected=True)
+
+
+@pytest.mark.parametrize("how", ["user", "account"])
+async def test_a_stored_session_ends_with_the_right_to_be_there(party: Party, how: str) -> None:
+    """What waited for it is gone: with another password or another owner nobody gets it."""
+    boss = await party.person("boss", "data:manage")
+    plain = await party.person("plain")
+    plain.close()
+    plain = await Client.open(party.world.account_port)
+    assert await plain.connect("plain", username="plain", password=party.passwords["plain"][1], clean=False) == 0
+    assert await plain.subscribe("acme/plain/orders", qos=1) == 1
+    plain.close()
+    assert await boss.publish("acme/plain/orders", b"1", qos=1) == 0
+    change = ("user", "{}", "plain") if how == "user" else ("account", "{}", "acme")
+    await party.command(*(word.format("disable") for word in change))
+
+    async def ended() -> bool:
+        return "session_ended" in party.world.logs()
+
+    await eventually(ended)
+    await party.command(*(word.format("enable") for word in change))
+    back = await Client.open(party.world.account_port)
+
+    async def let_in() -> bool:
+        return await party.code("boss") == 0
+
+    await eventually(let_in)
+    assert await back.connect("plain", username="plain", password=party.passwords["plain"][1], clean=False) == 0
+    assert await back.waiting_messages() == []
+    back.close()

@@ -15,10 +15,10 @@ from tests.support.world import World, is_own_plugin
 
 @pytest.fixture
 async def fleet(world: World) -> dict[str, str]:
-    """A victim and a thief of one fleet: the same credential, a key each."""
+    """A victim and two thieves of one fleet: the same credential, a key each."""
     created = {
         client_id: await make_request(world.admin, client_id, provision_username="fleet", generate_activation_key=True)
-        for client_id in ("victim", "thief")
+        for client_id in ("victim", "thief", "accomplice")
     }
     return {client_id: request.activation_key or "" for client_id, request in created.items()}
 
@@ -156,14 +156,14 @@ async def test_a_will_on_somebody_elses_topic_never_fires(world: World, fleet: d
     assert fleet
     victim = await connect(world, "victim", "fleet")
     assert await victim.subscribe("prov/v1/victim/reply", qos=1) in (0, 1)
-    for topic in ("prov/v1/victim/reply", "prov/v1/victim/request"):
+    for client_id, topic in (("thief", "prov/v1/victim/reply"), ("accomplice", "prov/v1/victim/request")):
         device = await Client.open(world.provision_port)
         will = Will(topic, b'{"id":"evil"}', qos=1)
-        assert await device.connect("thief", username="fleet", password=PASSWORD, will=will) in (0, 5)
+        assert await device.connect(client_id, username="fleet", password=PASSWORD, will=will) in (0, 5)
         device.close()
 
     async def refused() -> bool:
-        rows = await world.database.fetch("SELECT sum(count) AS n FROM refusals WHERE client_id = 'thief'")
+        rows = await world.database.fetch("SELECT sum(count) AS n FROM refusals WHERE client_id <> 'victim'")
         return bool(rows[0]["n"] == 2)
 
     await eventually(refused)

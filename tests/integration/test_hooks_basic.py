@@ -11,7 +11,7 @@ from tests.support.raw_http import FORM, JSON, basic, request_bytes
 from tests.support.scene import ACCOUNT, PROVISION
 
 ROUTES = (
-    "/hooks/user", "/hooks/acl", "/hooks/superuser", "/hooks/user/", "/hooks", "/", "/hooks/changes", "/hooks/reports",
+    "/hooks/user", "/hooks/acl", "/hooks/superuser", "/hooks/user/", "/hooks", "/", "/hooks/change", "/hooks/report",
     "/metrics", "/livez", "/hooks/../hooks/user", "//hooks/user", "/hooks/user?x=1", "/%00",
     "/hooks/%2e%2e/user", "/hooks/*",
 )  # fmt: skip

@@ -4,6 +4,7 @@
 
 #include "broker.h"
 #include "check.h"
+#include "courier.h"
 #include "http.h"
 
 struct fake fake;
@@ -57,11 +58,12 @@ static void remember(char *place, size_t size, const char *text)
     (void)snprintf(place, size, "%s", text);
 }
 
-struct http *http_new(const struct options *options, const char *secret, char *why, size_t why_size)
+struct http *http_new(const struct options *options, const char *secret, size_t body_max, char *why, size_t why_size)
 {
     struct http *http;
 
     (void)options;
+    (void)body_max;
     if (fake.no_http) {
         (void)snprintf(why, why_size, "no http");
         return NULL;
@@ -87,7 +89,7 @@ bool http_set_secret(struct http *http, const char *secret)
 const char *http_ask(struct http *http, enum http_route route, const char *body, size_t length,
                      struct http_reply *reply)
 {
-    static const char *const names[] = {"user", "acl", "superuser"};
+    static const char *const names[] = {"user", "acl", "superuser", "changes", "clients", "reports"};
 
     (void)http;
     CHECK(strlen(body) == length, "length");
@@ -97,4 +99,74 @@ const char *http_ask(struct http *http, enum http_route route, const char *body,
     if (fake.status == 0) return "no answer";
     *reply = (struct http_reply){fake.status, fake.body, strlen(fake.body)};
     return NULL;
+}
+
+struct courier {
+    int number;
+};
+
+static int couriers;
+
+struct courier *courier_new(const struct options *options, const char *secret, size_t body_max, char *why,
+                            size_t why_size)
+{
+    struct courier *courier = calloc(1, sizeof *courier);
+
+    (void)options;
+    (void)secret;
+    (void)body_max;
+    (void)why;
+    (void)why_size;
+    CHECK(courier != NULL, "memory");
+    courier->number = couriers++ % 2;
+    memset(&fake.couriers[courier->number], 0, sizeof fake.couriers[0]);
+    return courier;
+}
+
+void courier_free(struct courier *courier) { free(courier); }
+
+bool courier_set_secret(struct courier *courier, const char *secret)
+{
+    (void)courier;
+    (void)secret;
+    return true;
+}
+
+bool courier_is_idle(const struct courier *courier)
+{
+    return !fake.couriers[courier->number].out;
+}
+
+bool courier_send(struct courier *courier, enum http_route route, char *body)
+{
+    CHECK(courier_is_idle(courier), "one question at a time");
+    fake.couriers[courier->number].out = true;
+    fake.couriers[courier->number].route = (int)route;
+    fake.couriers[courier->number].questions++;
+    remember(fake.couriers[courier->number].sent, sizeof fake.couriers[0].sent, body);
+    free(body);
+    return true;
+}
+
+bool courier_collect(struct courier *courier, struct delivery *delivery)
+{
+    if (!fake.couriers[courier->number].back) return false;
+    fake.couriers[courier->number].back = false;
+    fake.couriers[courier->number].out = false;
+    *delivery = (struct delivery){
+        .why = fake.couriers[courier->number].status == 0 ? "no answer" : NULL,
+        .status = fake.couriers[courier->number].status,
+        .body = fake.couriers[courier->number].body,
+    };
+    delivery->length = delivery->body != NULL ? strlen(delivery->body) : 0;
+    return true;
+}
+
+int mosquitto_kick_client_by_clientid(const char *clientid, bool with_will)
+{
+    const size_t used = strlen(fake.kicked);
+
+    CHECK(clientid != NULL && clientid[0] != '\0' && !with_will, "kicks everybody, or says the will");
+    (void)snprintf(fake.kicked + used, sizeof fake.kicked - used, "%s ", clientid);
+    return BROKER_SUCCESS;
 }

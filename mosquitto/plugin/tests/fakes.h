@@ -27,6 +27,17 @@ struct fake {
     char secret[64];
     bool no_http;     /* http_new fails */
     bool keep_secret; /* http_set_secret fails */
+    /* Couriers: 0 listens, 1 runs errands. */
+    struct {
+        bool out;       /* a question is under way */
+        bool back;      /* `status` and `body` are its answer */
+        int route;
+        char sent[4096];
+        long status;
+        const char *body;
+        int questions;
+    } couriers[2];
+    char kicked[256]; /* client ids, each with a space behind it */
     char log[4096];
 };
 

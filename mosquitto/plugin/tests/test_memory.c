@@ -9,6 +9,7 @@
 #include "options.h"
 #include "question.h"
 #include "secret.h"
+#include "reports.h"
 #include "sessions.h"
 
 static long left = -1; /* allocations until one fails; negative: none does */
@@ -62,7 +63,7 @@ static bool secret_once(void)
 
 static bool question_once(void)
 {
-    const struct login login = {"u", "p", "c", "a", 4, true};
+    const struct login login = {"u", "p", "c", "a", 4, true, true};
     const struct access access = {"u", "c", "t", 1};
     struct question question;
 
@@ -73,6 +74,34 @@ static bool question_once(void)
     if (question_probe(&question, "u") != QUESTION_READY) return false;
     question_free(&question);
     return true;
+}
+
+static bool grants_once(void)
+{
+    static const char body[] = "{\"ok\":true,\"as_of\":\"1\",\"grants\":[[\"a/#\",1]]}";
+    const char *why = NULL;
+    uint64_t as_of;
+    cJSON *document = answer_document(200, body, sizeof body - 1, &why);
+    struct grants *grants = document != NULL ? answer_grants(document, &as_of) : NULL;
+    const bool good = grants != NULL;
+
+    cJSON_Delete(document);
+    grants_free(grants);
+    return good;
+}
+
+static bool reports_once(void)
+{
+    struct reports *reports = reports_new();
+    char *body = NULL;
+
+    if (reports == NULL) return false;
+    reports_note_refused(reports, &(struct refusal){"c", "u", "t", 2, "no_grant"}, 1);
+    body = reports_begin(reports, 1);
+    reports_end(reports, body != NULL);
+    cJSON_free(body);
+    reports_free(reports);
+    return body != NULL;
 }
 
 static bool answer_once(void)
@@ -93,7 +122,7 @@ static bool sessions_once(void)
     if (sessions == NULL) return false;
     for (size_t i = 0; i < sizeof places; i++) {
         /* Without memory for a larger table everybody is still found, so growing may fail unseen. */
-        const bool admitted = sessions_admit(sessions, &places[i], &identity);
+        const bool admitted = sessions_admit(sessions, &places[i], &identity, NULL);
         CHECK(sessions_recognise(sessions, &places[i], &identity, false) == admitted, "known if admitted");
         good = good && admitted;
     }
@@ -106,7 +135,8 @@ static const struct {
     bool (*once)(void);
 } parts[] = {
     {"options", options_once}, {"secret", secret_once},     {"question", question_once},
-    {"answer", answer_once},   {"sessions", sessions_once},
+    {"answer", answer_once},   {"sessions", sessions_once}, {"grants", grants_once},
+    {"reports", reports_once},
 };
 
 int main(void)

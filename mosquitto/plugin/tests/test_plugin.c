@@ -1,4 +1,5 @@
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker.h"
@@ -144,7 +145,8 @@ static void check_logins(void)
         CHECK(strcmp(fake.last_path, "user") == 0, "route");
     }
     CHECK(strcmp(fake.last_question, "{\"username\":\"alice\",\"password\":\"pw\",\"clientid\":\"c1\","
-                                     "\"address\":\"127.0.0.1\",\"protocol\":4,\"clean\":true}") == 0, "question");
+                                     "\"address\":\"127.0.0.1\",\"protocol\":4,\"clean\":true,\"grants\":true}") == 0,
+          "question");
     hooks_answer(200, "{\"ok\":true}");
     before = fake.questions;
     CHECK(log_in(NULL, "alice", "pw") == BROKER_AUTH, "no client");
@@ -257,6 +259,101 @@ static void check_new_secret(void)
     tick();
 }
 
+static void hear(int courier, const char *body)
+{
+    CHECK(fake.couriers[courier].out, "a question is under way");
+    fake.couriers[courier].back = true;
+    fake.couriers[courier].status = 200;
+    fake.couriers[courier].body = body;
+}
+
+#define FOLLOWED "{\"ok\":true,\"position\":\"1:1:\",\"as_of\":\"1\",\"lost\":false,\"changes\":"
+
+/* With the feed heard nobody is asked; who lost the right to be here is kicked, and may do nothing until it logs in. */
+static void check_grants(void)
+{
+    int before;
+
+    tick();
+    hear(0, FOLLOWED "[]}");
+    tick();
+    hooks_answer(200, "{\"ok\":true,\"as_of\":\"5\",\"grants\":[[\"own/c1/#\",3],[\"other/+\",4]]}");
+    CHECK(log_in(&alice, "alice", "pw") == BROKER_SUCCESS, "in");
+    before = fake.questions;
+    hooks_answer(0, NULL);
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS, "write");
+    CHECK(check_access(&alice, "own/c1/x", 1) == BROKER_SUCCESS, "read");
+    CHECK(check_access(&alice, "other/x", 4) == BROKER_SUCCESS, "subscribe");
+    CHECK(check_access(&alice, "other/x", 2) == BROKER_ACL_DENIED, "no grant");
+    CHECK(check_access(&alice, "own/c1/#", 4) == BROKER_ACL_DENIED, "no grant");
+    CHECK(fake.questions == before, "and no question");
+    alice.username = "bob";
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_UNKNOWN && fake.questions == before + 1, "another name: asked");
+    alice.username = "alice";
+    hear(0, FOLLOWED "[[\"user\",\"alice\"]]}");
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_UNKNOWN && fake.questions == before + 2, "a change: asked");
+    tick();
+    hear(1, "{\"ok\":true,\"clients\":[{\"ok\":false}]}");
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_ACL_DENIED, "revoked");
+    CHECK(fake.kicked[0] == '\0', "not within an event of its own");
+    tick();
+    CHECK(strcmp(fake.kicked, "c1 ") == 0, "kicked");
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_ACL_DENIED && fake.questions == before + 2, "still revoked");
+    hooks_answer(200, "{\"ok\":true,\"as_of\":\"5\",\"grants\":[[\"own/c1/#\",3]]}");
+    CHECK(log_in(&alice, "alice", "pw") == BROKER_SUCCESS, "in again");
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS && fake.questions == before + 3, "with new grants");
+    hooks_answer(200, "{\"ok\":true}");
+    CHECK(log_in(&alice, "alice", "pw") == BROKER_SUCCESS, "hooks that tell no grants");
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS && fake.questions == before + 5, "are asked");
+}
+
+/* Seconds by which the plugin's clock is ahead. */
+static time_t ahead;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+    const int result = __real_clock_gettime(clock, now);
+
+    now->tv_sec += ahead;
+    return result;
+}
+
+/* With the feed silent the hooks are asked; if they do not answer, what they granted stands for a minute. */
+static void check_silence(void)
+{
+    int before;
+
+    tick();
+    hear(0, FOLLOWED "[]}");
+    if (fake.couriers[1].out) hear(1, "{\"ok\":true}"); /* a report of what was refused before */
+    tick();
+    hooks_answer(200, "{\"ok\":true,\"as_of\":\"5\",\"grants\":[[\"own/c1/#\",3]]}");
+    CHECK(log_in(&alice, "alice", "pw") == BROKER_SUCCESS, "in");
+    ahead += 3;
+    before = fake.questions;
+    hooks_answer(403, "");
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_ACL_DENIED && fake.questions == before + 1, "asked");
+    hooks_answer(0, NULL);
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS && fake.questions == before + 2, "by its grants");
+    CHECK(check_access(&alice, "other", 2) == BROKER_ACL_DENIED && fake.questions == before + 2, "not waited for again");
+    ahead += 2;
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS && fake.questions == before + 3, "but later");
+    hear(0, FOLLOWED "[[\"user\",\"alice\"]]}");
+    tick();
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_UNKNOWN, "what changed is not gone by");
+    hear(1, "{\"ok\":true,\"clients\":[{\"ok\":true,\"as_of\":\"9\",\"grants\":[[\"own/c1/#\",3]]}]}");
+    tick();
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS, "had anew");
+    ahead += 55;
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS, "still within the minute");
+    ahead += 7;
+    CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_UNKNOWN, "and then no longer");
+    ahead = 0;
+}
+
 int main(void)
 {
     const int descriptor = mkstemp(path);
@@ -269,6 +366,8 @@ int main(void)
     CHECK(start() == BROKER_SUCCESS, "start");
     check_logins();
     check_accesses();
+    check_grants();
+    check_silence();
     check_reload_window();
     check_new_secret();
     stop();

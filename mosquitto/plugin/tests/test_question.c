@@ -7,8 +7,8 @@
 /* The exact text, so that nobody changes the contract unknowingly. */
 static void check_exact(void)
 {
-    const struct login login = {"u", "p", "c", "127.0.0.1", 4, true};
-    const struct login bare = {"u", "p", "c", NULL, 5, false};
+    const struct login login = {"u", "p", "c", "127.0.0.1", 4, true, false};
+    const struct login bare = {"u", "p", "c", NULL, 5, false, true};
     const struct access access = {"u", "c", "a/#", 4};
     struct question question;
 
@@ -20,7 +20,7 @@ static void check_exact(void)
     CHECK(question.text == NULL, "nothing is left to free twice");
     CHECK(question_login(&question, &bare) == QUESTION_READY, "no address");
     CHECK(strcmp(question.text, "{\"username\":\"u\",\"password\":\"p\",\"clientid\":\"c\",\"protocol\":5,"
-                                "\"clean\":false}") == 0, "no address");
+                                "\"clean\":false,\"grants\":true}") == 0, "no address, with grants");
     question_free(&question);
     CHECK(question_access(&question, &access) == QUESTION_READY, "access");
     CHECK(strcmp(question.text, "{\"username\":\"u\",\"clientid\":\"c\",\"topic\":\"a/#\",\"acc\":4}") == 0, "access");
@@ -33,7 +33,7 @@ static void check_exact(void)
 /* What a reader gets back is what was put in, byte for byte. */
 static void check_returns(const char *name, const char *text)
 {
-    const struct login login = {text, text, text, text, 4, true};
+    const struct login login = {text, text, text, text, 4, true, false};
     const struct access access = {text, text, text, 1};
     static const char *const members[] = {"username", "password", "clientid", "address", "topic"};
     struct question question;
@@ -91,10 +91,10 @@ static void check_refused(void)
     struct question question;
 
     for (size_t i = 0; i < COUNT(bad); i++) {
-        const struct login logins[] = {{bad[i], "p", "c", NULL, 4, true},
-                                       {"u", bad[i], "c", NULL, 4, true},
-                                       {"u", "p", bad[i], NULL, 4, true},
-                                       {"u", "p", "c", bad[i] != NULL ? bad[i] : "\xff", 4, true}};
+        const struct login logins[] = {{bad[i], "p", "c", NULL, 4, true, false},
+                                       {"u", bad[i], "c", NULL, 4, true, false},
+                                       {"u", "p", bad[i], NULL, 4, true, false},
+                                       {"u", "p", "c", bad[i] != NULL ? bad[i] : "\xff", 4, true, false}};
         const struct access accesses[] = {{bad[i], "c", "t", 1}, {"u", bad[i], "t", 1}, {"u", "c", bad[i], 1}};
         for (size_t j = 0; j < COUNT(logins); j++) {
             CHECK(question_login(&question, &logins[j]) == QUESTION_NOT_TEXT, "not text");

@@ -33,7 +33,7 @@ static void check_recognition(void)
 
     CHECK(sessions != NULL, "new");
     CHECK(!knows(sessions, client(1), &alice), "nobody is known yet");
-    CHECK(sessions_admit(sessions, client(1), &alice), "admit");
+    CHECK(sessions_admit(sessions, client(1), &alice, NULL), "admit");
     CHECK(knows(sessions, client(1), &alice), "known");
     CHECK(!knows(sessions, client(2), &alice), "another pointer");
     CHECK(!knows(sessions, NULL, &alice), "no pointer");
@@ -55,12 +55,12 @@ static void check_reused_pointer(void)
     const struct identity bob = {"c2", "bob", "pw"};
     struct sessions *sessions = sessions_new(LIMIT);
 
-    CHECK(sessions_admit(sessions, client(1), &alice), "admit");
+    CHECK(sessions_admit(sessions, client(1), &alice, NULL), "admit");
     CHECK(sessions_recognise(sessions, client(1), &alice, true), "while it is connected nobody else has its pointer");
     sessions_set_offline(sessions, client(1));
     CHECK(knows(sessions, client(1), &alice), "offline sessions are known");
     CHECK(!sessions_recognise(sessions, client(1), &alice, true), "but the pointer may have gone to a new client");
-    CHECK(sessions_admit(sessions, client(1), &bob), "the pointer is somebody else's now");
+    CHECK(sessions_admit(sessions, client(1), &bob, NULL), "the pointer is somebody else's now");
     CHECK(!knows(sessions, client(1), &alice), "the one before is gone");
     CHECK(knows(sessions, client(1), &bob) && sessions_count(sessions) == 1, "and one entry is left");
     sessions_set_offline(sessions, client(1));
@@ -74,7 +74,7 @@ static void check_limit(void)
 {
     struct sessions *sessions = sessions_new(LIMIT);
 
-    for (size_t i = 0; i < 1000; i++) CHECK(sessions_admit(sessions, client(i), &alice), "admit");
+    for (size_t i = 0; i < 1000; i++) CHECK(sessions_admit(sessions, client(i), &alice, NULL), "admit");
     CHECK(sessions_count(sessions) == 1000, "connected ones have no limit");
     for (size_t i = 0; i < LIMIT; i++) sessions_set_offline(sessions, client(i));
     CHECK(sessions_count(sessions) == 1000, "up to the limit");
@@ -83,7 +83,7 @@ static void check_limit(void)
     CHECK(sessions_count(sessions) == 999, "one too many");
     CHECK(!knows(sessions, client(1), &alice), "the oldest went");
     CHECK(knows(sessions, client(0), &alice), "not the one that was seen again");
-    CHECK(sessions_admit(sessions, client(2), &alice), "back online");
+    CHECK(sessions_admit(sessions, client(2), &alice, NULL), "back online");
     sessions_set_offline(sessions, client(501));
     CHECK(sessions_count(sessions) == 999, "there was room again");
     for (size_t i = 0; i < 1000; i++) sessions_set_offline(sessions, client(i));
@@ -97,7 +97,7 @@ static void check_limit_of_nothing(void)
 {
     struct sessions *sessions = sessions_new(0);
 
-    CHECK(sessions_admit(sessions, client(1), &alice), "admit");
+    CHECK(sessions_admit(sessions, client(1), &alice, NULL), "admit");
     sessions_set_offline(sessions, client(1));
     CHECK(sessions_count(sessions) == 0, "nothing is kept");
     sessions_free(sessions);
@@ -121,7 +121,7 @@ static void check_against_model(void)
         switch ((random >> 24) % 4) {
         case 0:
         case 1:
-            CHECK(sessions_admit(sessions, client(i), &alice), "admit");
+            CHECK(sessions_admit(sessions, client(i), &alice, NULL), "admit");
             model[i].known = true;
             model[i].offline = false;
             break;

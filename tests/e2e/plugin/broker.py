@@ -75,7 +75,14 @@ class Broker:
     def _plugin_lines(self) -> list[tuple[str, str]]:
         path = str(self.folder / "plugin.so")
         if speaks_api_5(self.plugin):
-            standard = {"url": self.url, "broker": NAME, "secret_file": str(self.secret_file), "timeout_ms": "10000"}
+            standard = {
+                "url": self.url,
+                "broker": NAME,
+                "secret_file": str(self.secret_file),
+                "timeout_ms": "10000",
+                # Most tests are about the questions; test_following is about doing without.
+                "grants": "off",
+            }
             chosen = {**standard, **self.options}
             lines = [(name, value) for name, value in chosen.items() if value is not None]
             return [("plugin", path), *((f"plugin_opt_{name}", value) for name, value in [*lines, *self.more_options])]
