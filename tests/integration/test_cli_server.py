@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from embedded.processes import free_port
+from embedded.processes import Managed, answers, free_port
 from service.cli import calls
 from service.core.access import Role
 from service.db.pool import open_pool
@@ -27,6 +29,7 @@ from tests.support.command import (
     FAILED,
     FORBIDDEN,
     INVALID,
+    ROOT,
     TOO_MANY,
     UNKNOWN_TOKEN,
     UNREACHABLE,
@@ -34,6 +37,7 @@ from tests.support.command import (
     Program,
     contents,
     elsewhere,
+    settings,
 )
 from tests.support.database import PASSWORD, Database, make_account, make_request
 from tests.support.faces import asked, by_server, remote
@@ -330,3 +334,37 @@ async def test_too_many_wrong_tokens(program: Program, tmp_path: Path) -> None:
     done = await wrong("account", "list", status=TOO_MANY)
     assert "too many wrong tokens came from this address; try again in " in done.err
     await program("account", "list")
+
+
+async def test_both_as_processes_of_their_own(admin: Administration, database: Database, tmp_path: Path) -> None:
+    """`service admin` with settings of its own, and the command with nothing but a server and a token."""
+    port, metrics_port = free_port(), free_port()
+    ports = {"PROVISION_API_PORT": str(port), "PROVISION_API_METRICS_PORT": str(metrics_port)}
+    limits = {"PROVISION_API_WRONG_TOKEN_BURST": "1", "PROVISION_API_WRONG_TOKEN_RATE": "0.001"}
+    common = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    server = Managed(
+        name="admin",
+        command=[sys.executable, "-m", "service", "admin"],
+        folder=tmp_path,
+        is_ready=lambda: answers(f"http://127.0.0.1:{metrics_port}/readyz"),
+        environment={**common, **settings(database), **ports, **limits},
+    )
+    await asyncio.to_thread(server.start)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        program = remote(url, await token_of(admin, Role.PLATFORM_ADMINISTRATOR), tmp_path)
+        await make_account(admin)
+        (file := tmp_path / "rows.csv").write_text(
+            f"client_id,provision_username,provision_password\ngw-1,fleet,{PASSWORD}\ngw-2,fleet,{PASSWORD}\n"
+        )
+        file.chmod(0o600)
+        result = str(tmp_path / "keys")
+        done = await program.process("request", "import", str(file), "--result", result, "--json")
+        assert (done.json()["created"], done.json()["keys_made"]) == (2, 2)
+        assert "request_created" in (await program.process("request", "explain", "gw-1")).out
+        (tmp_path / "token").write_text(TOKEN)
+        await program.process("request", "list", status=UNKNOWN_TOKEN)
+        done = await program.process("request", "list", status=TOO_MANY)
+        assert "too many wrong tokens came from this address; try again in " in done.err
+    finally:
+        await asyncio.to_thread(server.stop)
