@@ -174,6 +174,7 @@ ALTER FUNCTION public.append_first_events(p_key bytea, p_kind text, p_account_id
 CREATE FUNCTION public.begin_run(p_event_key bytea, p_request_id bigint, p_number bigint, p_wire text, p_username text, p_secret_sha256 bytea, p_token_sha256 bytea, p_salt bytea, p_answer jsonb, p_sealed_key text, p_confirm_by timestamp with time zone, p_steps jsonb, p_actor text, p_source text, p_detail jsonb) RETURNS TABLE(run_id bigint, user_id bigint, device_id bigint, made boolean)
     LANGUAGE plpgsql ROWS 1
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -290,30 +291,45 @@ $$;
 ALTER FUNCTION public.client_id_claim(p_account_id bigint, p_client_id text) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.client_id_holder(p_client_id text) RETURNS bigint
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
-    SELECT c.account_id
+DECLARE
+    v_first bigint;
+    v_last bigint;
+BEGIN
+    SELECT min(c.account_id), max(c.account_id) INTO v_first, v_last
     FROM (
         SELECT account_id FROM provision_requests WHERE client_id = p_client_id
-        UNION SELECT account_id FROM devices WHERE client_id = p_client_id
-    ) c
-    LEFT JOIN LATERAL (
-        SELECT r.used_at, r.to_account_id = c.account_id AS received FROM releases r
-        WHERE r.client_id = p_client_id AND r.used_at IS NOT NULL AND c.account_id IN (r.account_id, r.to_account_id)
-        ORDER BY r.used_at DESC, r.id DESC LIMIT 1
-    ) last ON true
-    ORDER BY CASE
-            WHEN last.received THEN 0
-            WHEN NOT last.received THEN 3
-            WHEN EXISTS (
-                SELECT FROM releases r
-                WHERE r.client_id = p_client_id AND r.to_account_id = c.account_id AND r.used_at IS NULL
-            ) THEN 2
-            ELSE 1
-        END,
-        last.used_at DESC, c.account_id
-    LIMIT 1
+        UNION ALL SELECT account_id FROM devices WHERE client_id = p_client_id
+    ) c;
+    IF v_first IS NOT DISTINCT FROM v_last THEN
+        RETURN v_first;
+    END IF;
+    RETURN (
+        SELECT c.account_id
+        FROM (
+            SELECT account_id FROM provision_requests WHERE client_id = p_client_id
+            UNION SELECT account_id FROM devices WHERE client_id = p_client_id
+        ) c
+        LEFT JOIN LATERAL (
+            SELECT r.used_at, r.to_account_id = c.account_id AS received FROM releases r
+            WHERE r.client_id = p_client_id AND r.used_at IS NOT NULL AND c.account_id IN (r.account_id, r.to_account_id)
+            ORDER BY r.used_at DESC, r.id DESC LIMIT 1
+        ) last ON true
+        ORDER BY CASE
+                WHEN last.received THEN 0
+                WHEN NOT last.received THEN 3
+                WHEN EXISTS (
+                    SELECT FROM releases r
+                    WHERE r.client_id = p_client_id AND r.to_account_id = c.account_id AND r.used_at IS NULL
+                ) THEN 2
+                ELSE 1
+            END,
+            last.used_at DESC, c.account_id
+        LIMIT 1
+    );
+END
 $$;
 
 ALTER FUNCTION public.client_id_holder(p_client_id text) OWNER TO provisioning_functions;
@@ -495,6 +511,7 @@ ALTER FUNCTION public.effective_deadline(p_confirm_by timestamp with time zone, 
 CREATE FUNCTION public.end_run(p_event_key bytea, p_run_id bigint, p_states text[], p_failure text, p_request_state text, p_attempts bigint, p_enabled boolean, p_actor text, p_source text, p_detail jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 DECLARE
     v_run record;
@@ -781,6 +798,7 @@ CREATE FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id 
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET lock_timeout TO '200ms'
+    SET enable_seqscan TO 'off'
     AS $$
 DECLARE
     v_request_id bigint;
@@ -961,6 +979,7 @@ ALTER FUNCTION public.keep_event_head() OWNER TO provisioning_functions;
 CREATE FUNCTION public.lock_case(p_client_id text) RETURNS TABLE(now timestamp with time zone, id bigint, account_id bigint, account text, account_enabled boolean, client_id text, user_id bigint, activation_key_sha256 bytea, provision_endpoint text, broker_id bigint, activates_on timestamp with time zone, expires_on timestamp with time zone, reserve_user boolean, device_connection_coupling text, additional_device_configuration jsonb, maximum_attempts bigint, attempts bigint, enabled boolean, state text, start_on_birth boolean, key_failures bigint, key_failures_since timestamp with time zone, version bigint, created_at timestamp with time zone, created_by text, modified_at timestamp with time zone, modified_by text, endpoint_served boolean, provision_username text, device_enabled boolean, claim jsonb, next_number bigint, applications jsonb, ca text, run_id bigint, run_account_id bigint, run_request_id bigint, run_number bigint, run_wire text, run_state text, run_token_sha256 bytea, run_salt bytea, run_user_id bigint, run_username text, run_device_id bigint, run_made_device boolean, run_answer jsonb, run_sealed_key text, run_deadline timestamp with time zone, run_past_deadline boolean, run_steps jsonb)
     LANGUAGE plpgsql ROWS 1
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -1388,7 +1407,14 @@ CREATE FUNCTION public.request_of_client_id(p_client_id text) RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
+DECLARE
+    v_first bigint;
+    v_last bigint;
 BEGIN
+    SELECT min(id), max(id) INTO v_first, v_last FROM provision_requests WHERE client_id = p_client_id;
+    IF v_first IS NOT DISTINCT FROM v_last THEN
+        RETURN v_first;
+    END IF;
     RETURN (
         SELECT q.id
         FROM provision_requests q
@@ -1481,6 +1507,7 @@ ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 CREATE FUNCTION public.write_case(p_event_key bytea, p_actor text, p_source text, p_client_id text, p_account_id bigint, p_request_id bigint, p_run_id bigint, p_written jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 DECLARE
     v_one jsonb;

@@ -1,6 +1,9 @@
 SET lock_timeout = '5s';
 SET statement_timeout = '60s';
 
+ALTER FUNCTION hook_login(
+    bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
+) RESET enable_seqscan;
 DROP FUNCTION write_case(bytea, text, text, text, bigint, bigint, bigint, jsonb);
 DROP FUNCTION end_run(bytea, bigint, text[], text, text, bigint, boolean, text, text, jsonb);
 DROP FUNCTION begin_run(
@@ -39,6 +42,33 @@ CREATE OR REPLACE FUNCTION past_deadline(p_confirm_by timestamptz, p_outage inte
     SET search_path = pg_catalog, public, pg_temp
     AS $$
     SELECT clock_timestamp() >= effective_deadline(p_confirm_by, p_outage)
+$$;
+
+CREATE OR REPLACE FUNCTION client_id_holder(p_client_id text) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    AS $$
+    SELECT c.account_id
+    FROM (
+        SELECT account_id FROM provision_requests WHERE client_id = p_client_id
+        UNION SELECT account_id FROM devices WHERE client_id = p_client_id
+    ) c
+    LEFT JOIN LATERAL (
+        SELECT r.used_at, r.to_account_id = c.account_id AS received FROM releases r
+        WHERE r.client_id = p_client_id AND r.used_at IS NOT NULL AND c.account_id IN (r.account_id, r.to_account_id)
+        ORDER BY r.used_at DESC, r.id DESC LIMIT 1
+    ) last ON true
+    ORDER BY CASE
+            WHEN last.received THEN 0
+            WHEN NOT last.received THEN 3
+            WHEN EXISTS (
+                SELECT FROM releases r
+                WHERE r.client_id = p_client_id AND r.to_account_id = c.account_id AND r.used_at IS NULL
+            ) THEN 2
+            ELSE 1
+        END,
+        last.used_at DESC, c.account_id
+    LIMIT 1
 $$;
 
 CREATE OR REPLACE FUNCTION request_of_client_id(p_client_id text) RETURNS bigint

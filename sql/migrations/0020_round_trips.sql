@@ -40,9 +40,57 @@ BEGIN
 END
 $$;
 
+-- One account has to do with a client id, but for moves; then there is nothing to compare.
+CREATE OR REPLACE FUNCTION client_id_holder(p_client_id text) RETURNS bigint LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_first bigint;
+    v_last bigint;
+BEGIN
+    SELECT min(c.account_id), max(c.account_id) INTO v_first, v_last
+    FROM (
+        SELECT account_id FROM provision_requests WHERE client_id = p_client_id
+        UNION ALL SELECT account_id FROM devices WHERE client_id = p_client_id
+    ) c;
+    IF v_first IS NOT DISTINCT FROM v_last THEN
+        RETURN v_first;
+    END IF;
+    RETURN (
+        SELECT c.account_id
+        FROM (
+            SELECT account_id FROM provision_requests WHERE client_id = p_client_id
+            UNION SELECT account_id FROM devices WHERE client_id = p_client_id
+        ) c
+        LEFT JOIN LATERAL (
+            SELECT r.used_at, r.to_account_id = c.account_id AS received FROM releases r
+            WHERE r.client_id = p_client_id AND r.used_at IS NOT NULL AND c.account_id IN (r.account_id, r.to_account_id)
+            ORDER BY r.used_at DESC, r.id DESC LIMIT 1
+        ) last ON true
+        ORDER BY CASE
+                WHEN last.received THEN 0
+                WHEN NOT last.received THEN 3
+                WHEN EXISTS (
+                    SELECT FROM releases r
+                    WHERE r.client_id = p_client_id AND r.to_account_id = c.account_id AND r.used_at IS NULL
+                ) THEN 2
+                ELSE 1
+            END,
+            last.used_at DESC, c.account_id
+        LIMIT 1
+    );
+END
+$$;
+
 CREATE OR REPLACE FUNCTION request_of_client_id(p_client_id text) RETURNS bigint LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_first bigint;
+    v_last bigint;
 BEGIN
+    SELECT min(id), max(id) INTO v_first, v_last FROM provision_requests WHERE client_id = p_client_id;
+    IF v_first IS NOT DISTINCT FROM v_last THEN
+        RETURN v_first;
+    END IF;
     RETURN (
         SELECT q.id
         FROM provision_requests q
@@ -92,7 +140,7 @@ CREATE FUNCTION lock_case(p_client_id text) RETURNS TABLE (
     run_made_device boolean, run_answer jsonb, run_sealed_key text, run_deadline timestamptz, run_past_deadline boolean,
     run_steps jsonb
 ) LANGUAGE plpgsql ROWS 1
-    SET search_path = pg_catalog, public, pg_temp AS $$
+    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_request_id CONSTANT bigint := request_of_client_id(p_client_id);
@@ -149,7 +197,7 @@ CREATE FUNCTION begin_run(
     p_token_sha256 bytea, p_salt bytea, p_answer jsonb, p_sealed_key text, p_confirm_by timestamptz, p_steps jsonb,
     p_actor text, p_source text, p_detail jsonb
 ) RETURNS TABLE (run_id bigint, user_id bigint, device_id bigint, made boolean) LANGUAGE plpgsql ROWS 1
-    SET search_path = pg_catalog, public, pg_temp AS $$
+    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_account_id bigint;
@@ -201,7 +249,7 @@ CREATE FUNCTION end_run(
     p_event_key bytea, p_run_id bigint, p_states text[], p_failure text, p_request_state text, p_attempts bigint,
     p_enabled boolean, p_actor text, p_source text, p_detail jsonb
 ) RETURNS void LANGUAGE plpgsql
-    SET search_path = pg_catalog, public, pg_temp AS $$
+    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     v_run record;
     v_client_id text;
@@ -241,7 +289,7 @@ CREATE FUNCTION write_case(
     p_event_key bytea, p_actor text, p_source text, p_client_id text, p_account_id bigint, p_request_id bigint,
     p_run_id bigint, p_written jsonb
 ) RETURNS void LANGUAGE plpgsql
-    SET search_path = pg_catalog, public, pg_temp AS $$
+    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     v_one jsonb;
 BEGIN
@@ -281,6 +329,12 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Plans are kept as long as a connection, and what they were made for may be a table of one page, which soon is not:
+-- these functions, and the foreign keys that are looked at within, never read whole tables.
+ALTER FUNCTION hook_login(
+    bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
+) SET enable_seqscan = off;
 
 REVOKE EXECUTE ON FUNCTION lock_case(text),
     begin_run(bytea, bigint, bigint, text, text, bytea, bytea, bytea, jsonb, text, timestamptz, jsonb, text, text, jsonb),
