@@ -63,8 +63,8 @@ INSERT INTO provision_runs (
     confirm_by, ended_at
 )
 SELECT account_id, request_id, 1, 'json', 'COMPLETED', sha256(client_id::bytea), user_id,
-    'd-' || lpad(n::text, 26, '0'), device_id, true, '{{"ca": null, "account": "acme", "endpoint": "mqtt://account.example:1883", "applications": [],
-    "configuration": {{}}}}', now(), now()
+    'd-' || lpad(n::text, 26, '0'), device_id, true, '{{"ca": null, "account": "acme", "endpoint": "mqtt://a:1883",
+    "applications": [], "configuration": {{}}}}', now(), now()
 FROM old;
 INSERT INTO events (at, kind, account_id, request_id, number, client_id, actor, source, detail, chain)
 SELECT now(), kind, account_id, request_id, number, client_id, 'bench', 'mqtt', '{{"run": 1}}', sha256('bench')

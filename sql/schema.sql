@@ -175,6 +175,7 @@ CREATE FUNCTION public.begin_run(p_event_key bytea, p_request_id bigint, p_numbe
     LANGUAGE plpgsql ROWS 1
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -512,6 +513,7 @@ CREATE FUNCTION public.end_run(p_event_key bytea, p_run_id bigint, p_states text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 DECLARE
     v_run record;
@@ -799,6 +801,7 @@ CREATE FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id 
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET lock_timeout TO '200ms'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 DECLARE
     v_request_id bigint;
@@ -980,6 +983,7 @@ CREATE FUNCTION public.lock_case(p_client_id text) RETURNS TABLE(now timestamp w
     LANGUAGE plpgsql ROWS 1
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -1508,6 +1512,7 @@ CREATE FUNCTION public.write_case(p_event_key bytea, p_actor text, p_source text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 DECLARE
     v_one jsonb;

@@ -3,7 +3,7 @@ SET statement_timeout = '60s';
 
 ALTER FUNCTION hook_login(
     bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
-) RESET enable_seqscan;
+) RESET enable_seqscan RESET jit;
 DROP FUNCTION write_case(bytea, text, text, text, bigint, bigint, bigint, jsonb);
 DROP FUNCTION end_run(bytea, bigint, text[], text, text, bigint, boolean, text, text, jsonb);
 DROP FUNCTION begin_run(

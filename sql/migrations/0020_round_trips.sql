@@ -140,7 +140,7 @@ CREATE FUNCTION lock_case(p_client_id text) RETURNS TABLE (
     run_made_device boolean, run_answer jsonb, run_sealed_key text, run_deadline timestamptz, run_past_deadline boolean,
     run_steps jsonb
 ) LANGUAGE plpgsql ROWS 1
-    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
+    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     v_request_id CONSTANT bigint := request_of_client_id(p_client_id);
@@ -197,7 +197,7 @@ CREATE FUNCTION begin_run(
     p_token_sha256 bytea, p_salt bytea, p_answer jsonb, p_sealed_key text, p_confirm_by timestamptz, p_steps jsonb,
     p_actor text, p_source text, p_detail jsonb
 ) RETURNS TABLE (run_id bigint, user_id bigint, device_id bigint, made boolean) LANGUAGE plpgsql ROWS 1
-    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
+    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     v_account_id bigint;
@@ -249,7 +249,7 @@ CREATE FUNCTION end_run(
     p_event_key bytea, p_run_id bigint, p_states text[], p_failure text, p_request_state text, p_attempts bigint,
     p_enabled boolean, p_actor text, p_source text, p_detail jsonb
 ) RETURNS void LANGUAGE plpgsql
-    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
+    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_run record;
     v_client_id text;
@@ -289,7 +289,7 @@ CREATE FUNCTION write_case(
     p_event_key bytea, p_actor text, p_source text, p_client_id text, p_account_id bigint, p_request_id bigint,
     p_run_id bigint, p_written jsonb
 ) RETURNS void LANGUAGE plpgsql
-    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
+    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_one jsonb;
 BEGIN
@@ -331,10 +331,11 @@ END
 $$;
 
 -- Plans are kept as long as a connection, and what they were made for may be a table of one page, which soon is not:
--- these functions, and the foreign keys that are looked at within, never read whole tables.
+-- these functions, and the foreign keys that are looked at within, read whole tables only where there is no index (the
+-- few brokers by name), which must not look so dear that it is compiled.
 ALTER FUNCTION hook_login(
     bytea, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
-) SET enable_seqscan = off;
+) SET enable_seqscan = off SET jit = off;
 
 REVOKE EXECUTE ON FUNCTION lock_case(text),
     begin_run(bytea, bigint, bigint, text, text, bytea, bytea, bytea, jsonb, text, timestamptz, jsonb, text, text, jsonb),
