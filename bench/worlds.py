@@ -14,9 +14,15 @@ from tests.support.world import World
 
 
 @asynccontextmanager
-async def bench_database(*, bcrypt_cost: int = 10) -> AsyncIterator[tuple[Database, Administration]]:
-    """A migrated database in a Postgres of its own, so that it may be stopped; and the administrators' side of it."""
-    with postgres.private_cluster() as cluster:
+async def bench_database(
+    *, bcrypt_cost: int = 10, durable: bool = False
+) -> AsyncIterator[tuple[Database, Administration]]:
+    """
+    A migrated database in a Postgres of its own, so that it may be stopped; and the administrators' side of it.
+
+    `durable`: commits are on the disk, as in production.
+    """
+    with postgres.private_cluster(fast=not durable) as cluster:
         passwords = dict.fromkeys(ROLES, "p" * 20)
         create_roles(cluster.url("postgres"), passwords)
         server = postgres.Server(superuser_url=cluster.url("postgres"), passwords=passwords, cluster=cluster)

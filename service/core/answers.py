@@ -5,6 +5,7 @@ The `accepted` answer (design 4.1): one run's answer never changes but for `id`,
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Answer:
     def __repr__(self) -> str:
         return "Answer(***)"
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 over the RFC 8785 JSON of connection, configuration and applications, in hexadecimal."""
         document = {

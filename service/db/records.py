@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ class Record:
     """A row. Columns that a class does not name are an error, so that queries and classes stay in step."""
 
     @classmethod
-    def from_row(cls, row: asyncpg.Record) -> Self:
+    def from_row(cls, row: asyncpg.Record | Mapping[str, Any]) -> Self:
         """jsonb arrives as text and is read here."""
         values: dict[str, Any] = dict(row)
         for name in JSON_COLUMNS & values.keys():
@@ -30,6 +31,11 @@ class Record:
             if item.metadata:
                 values[item.name] = item.metadata["enum"](values[item.name])
         return cls(**values)
+
+    @classmethod
+    def from_part(cls, row: asyncpg.Record, prefix: str = "") -> Self:
+        """From the columns of a wider row whose names are the class's behind a prefix."""
+        return cls.from_row({item.name: row[prefix + item.name] for item in dataclasses.fields(cls)})
 
 
 def _enum(kind: type) -> Any:

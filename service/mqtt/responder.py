@@ -36,8 +36,9 @@ from service.web.process import build_observability, every, running, serve
 SUBSCRIPTIONS = ("prov/v1/+/request", "prov/v1/+/status")
 # The broker keeps what we have not acknowledged for this long while nobody is connected, in seconds.
 SESSION_EXPIRY = 7 * 86_400
-# Messages handled at once; the broker keeps the others back.
+# Messages handled at once at each broker, which keeps the others back; and transactions at once, of all of them.
 RECEIVE_MAXIMUM = 32
+POOL = 8
 
 _log = log.get("responder")
 
@@ -169,7 +170,10 @@ class ResponderProcess:
     async def run(self) -> None:
         """Until SIGTERM. Raises WrongSchema and PortBusy."""
         settings = self._settings
-        pool = await open_pool(settings.responder_database_url, name="provisioning-responder", size=8, timeout=5.0)
+        # Nothing is left behind on a connection: transactions end, and listening has connections of its own.
+        pool = await open_pool(
+            settings.responder_database_url, name="provisioning-responder", size=POOL, timeout=5.0, reset=False
+        )
         stations = [self._provision_station(pool), *self._account_stations(pool)]
         try:
             await wait_for_schema(pool)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service import keys
@@ -18,15 +20,14 @@ from service.core.messages import Ask, Malformed, Status
 from service.core.states import RunState
 from service.core.verdicts import Denied
 from service.db import queries
-from service.db.pool import Connection, Pool, transaction
+from service.db.pool import Connection, Pool
 from service.db.records import ProvisionRequest, Run
-from service.operations import events, runs
+from service.operations import runs
 from service.operations.cases import Case, Rate, open_case
 from service.operations.events import Author
 from service.operations.runs import RunKeys
 
-_REQUESTS = queries.load("provision_requests")
-_CREDENTIALS = queries.load("credentials")
+_CASES = queries.load("cases")
 
 
 class AnswerTooLarge(Exception):
@@ -65,54 +66,43 @@ class Desk:
         given = ask.activation_key
         key_matches = keys.matches(stored, keys.ACTIVATION_KEY, given or "") and given is not None
         decision = decide_ask(
-            await case.facts(), wire="json", key_given=given is not None, key_matches=key_matches, wants_seal=ask.seal
+            case.facts(), wire="json", key_given=given is not None, key_matches=key_matches, wants_seal=ask.seal
         )
         if isinstance(decision, Refused):
-            return await self._refuse(case, ask, decision)
+            return self._refuse(case, ask, decision)
         assert case.request is not None
         key = given if stored is not None else None
-        answer = await self._begin_or_repeat(case, decision, ask, key)
-        return await self._encode(case, case.request, answer, ask, key)
+        answer, deadline = await self._begin_or_repeat(case, case.request, decision, ask, key)
+        return self._encode(case, answer, deadline, ask, key)
 
-    async def _begin_or_repeat(self, case: Case, decision: Begin | Repeat, ask: Ask, key: str | None) -> Answer:
-        assert case.request is not None
+    async def _begin_or_repeat(
+        self, case: Case, request: ProvisionRequest, decision: Begin | Repeat, ask: Ask, key: str | None
+    ) -> tuple[Answer, datetime.datetime]:
         if isinstance(decision, Repeat):
-            assert case.run is not None
-            answer = await runs.repeat(case.connection, self.run_keys, case.request, case.run, activation_key=key)
-            await case.note("ask_repeated", run=case.run.number, digest=answer.digest)
-            return answer
+            return repeat(case, self.run_keys, request, key)
         if decision.after_deadline:
             assert case.run is not None
-            await close_past_deadline(case.connection, case.request, case.run, self.event_key)
-        return await runs.begin(
-            case.connection,
-            self.run_keys,
-            case.request,
-            wire="json",
-            activation_key=key,
-            author=case.author,
-            device=dict(ask.device),
-            now=case.now,
-        )
+            await close_past_deadline(case.connection, request, case.run, self.event_key)
+        good = good_ask(case, wire="json", activation_key=key, device=ask.device)
+        case.run, answer, _ = await runs.begin(case.connection, self.run_keys, request, good)
+        return answer, case.run.deadline
 
-    async def _encode(self, case: Case, request: ProvisionRequest, answer: Answer, ask: Ask, key: str | None) -> bytes:
-        run = await runs.lock_live(case.connection, request)
-        assert run is not None
+    def _encode(self, case: Case, answer: Answer, deadline: datetime.datetime, ask: Ask, key: str | None) -> bytes:
         reply = encode_accepted(
             answer,
             ask_id=ask.id,
             client_id=case.client_id,
             now=case.now,
-            confirm_within=max(0, int((run.deadline - case.now).total_seconds())),
+            confirm_within=max(0, int((deadline - case.now).total_seconds())),
             seal=Seal(activation_key=key, nonce=keys.new_nonce()) if ask.seal and key is not None else None,
         )
         if len(reply) > self.answer_limit:
             raise AnswerTooLarge
         return reply
 
-    async def _refuse(self, case: Case, ask: Ask, refused: Refused) -> bytes:
+    def _refuse(self, case: Case, ask: Ask, refused: Refused) -> bytes:
         """A generic code to the device, the reason to the event log, one correlation id in both."""
-        code, retry_after = await note_refusal(case, refused)
+        code, retry_after = note_refusal(case, refused)
         return messages.encode_refused(
             ask_id=ask.id,
             code=code,
@@ -124,7 +114,7 @@ class Desk:
 
     async def _refuse_too_large(self, client_id: str, ask: Ask, clock: float) -> bytes:
         async with open_case(self.pool, self.author(), self._share, client_id, clock) as case:
-            await case.note("ask_refused", "answer_too_large", code="server_error")
+            case.note("ask_refused", "answer_too_large", code="server_error")
         return messages.encode_refused(
             ask_id=ask.id, code="server_error", now=case.now, correlation_id=case.correlation_id
         )
@@ -134,7 +124,7 @@ class Desk:
     ) -> bytes | None:
         """Answered once a second at most."""
         async with open_case(self.pool, self.author(), self._share, client_id, clock) as case:
-            await note_unreadable(case, malformed, payload)
+            note_unreadable(case, malformed, payload)
         if not self._bad_messages.allows(client_id, clock):
             return None
         return messages.encode_refused(
@@ -143,18 +133,18 @@ class Desk:
 
     async def record_failure(self, client_id: str, payload: bytes, correlation_id: str) -> datetime.datetime:
         """A message that could be read but not handled: noted by length and hash. Returns the database's time."""
-        async with transaction(self.pool) as connection:
-            await events.append(
-                connection,
-                self.author(),
-                "message_failed",
-                client_id=client_id,
-                correlation_id=correlation_id,
-                reason="server_error",
-                length=len(payload),
-                sha256=hashlib.sha256(payload).hexdigest(),
+        author = self.author()
+        said = {"length": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+        async with self.pool.acquire(timeout=5) as connection:
+            now: datetime.datetime = await connection.fetchval(
+                _CASES["record_failure"],
+                author.event_key,
+                client_id,
+                author.actor,
+                author.source,
+                correlation_id,
+                json.dumps(said),
             )
-            now: datetime.datetime = await connection.fetchval(_REQUESTS["now"])
         return now
 
     async def status(self, client_id: str, payload: bytes, clock: float) -> None:
@@ -162,32 +152,56 @@ class Desk:
         status = messages.parse_status(payload)
         async with open_case(self.pool, self.author(), self._share, client_id, clock) as case:
             if isinstance(status, Malformed):
-                await note_unreadable(case, status, payload)
+                note_unreadable(case, status, payload)
             else:
                 await _move(case, status)
 
 
-async def note_refusal(case: Case, refused: Refused) -> tuple[str, int | None]:
+def good_ask(case: Case, *, wire: str, activation_key: str | None, device: Mapping[str, str]) -> runs.GoodAsk:
+    """What a run is begun from. `activation_key`: as given, where the request has one."""
+    assert case.loaded.next_number is not None
+    return runs.GoodAsk(
+        wire=wire,
+        activation_key=activation_key,
+        device=device,
+        author=case.author,
+        decided_at=case.now,
+        number=case.loaded.next_number,
+        applications=case.loaded.applications,
+        ca=case.loaded.ca,
+    )
+
+
+def repeat(
+    case: Case, run_keys: RunKeys, request: ProvisionRequest, key: str | None
+) -> tuple[Answer, datetime.datetime]:
+    """The same answer again, and its deadline, which moves to at least an hour from now."""
+    assert case.run is not None
+    answer = runs.answer_of(run_keys, request, case.run, activation_key=key)
+    case.note("ask_repeated", run=case.run.number, digest=answer.digest)
+    return answer, case.extend(case.run, asks.CONFIRM_WITHIN)
+
+
+def note_refusal(case: Case, refused: Refused) -> tuple[str, int | None]:
     """A refused ask, written down or counted; returns what a device that can be told is told: (code, retry_after)."""
     request, code, retry_after = case.request, refused.code, refused.retry_after
     if refused.key_failure and request is not None:
         failures, since, busy = asks.throttle_key_failures(request.key_failures, request.key_failures_since, case.now)
-        await case.connection.execute(_REQUESTS["note_key_failure"], request.id, failures, since)
-        await case.connection.execute(_CREDENTIALS["note_wrong_key"], request.user_id, request.client_id)
+        case.writes.key_failures(failures, since)
         if busy:
             code, retry_after = "busy", asks.RETRY_AFTER_BUSY
     if code == "busy":
-        await case.count(refused.reason)
+        case.count(refused.reason)
     else:
         kind = "credential_contested" if refused.contested else "ask_refused"
-        await case.note(kind, refused.reason, code=code)
+        case.note(kind, refused.reason, code=code)
     return code, retry_after
 
 
-async def note_unreadable(case: Case, malformed: Malformed, payload: bytes) -> None:
+def note_unreadable(case: Case, malformed: Malformed, payload: bytes) -> None:
     """By length, hash and reason, never by content."""
     digest = hashlib.sha256(payload).hexdigest()
-    await case.note("message_unreadable", malformed.reason, length=len(payload), sha256=digest)
+    case.note("message_unreadable", malformed.reason, length=len(payload), sha256=digest)
 
 
 async def _move(case: Case, status: Status) -> None:
@@ -198,7 +212,7 @@ async def _move(case: Case, status: Status) -> None:
         run.state if run else None, status.state, past_deadline=run is not None and run.past_deadline
     )
     if isinstance(decision, Denied):  # late, backward, or of another run: noted, without effect
-        await case.note("status_ignored", decision.reason, state=status.state)
+        case.note("status_ignored", decision.reason, state=status.state)
         return
     assert case.request is not None
     assert run is not None
@@ -215,8 +229,8 @@ async def _move(case: Case, status: Status) -> None:
             detail=said,
         )
         return
-    await runs.move(case.connection, case.request, run, status.state, author=case.author, **said)
-    await runs.extend(case.connection, run, asks.CONFIRM_WITHIN_AFTER_STATUS)
+    case.move(run, [status.state], **said)
+    case.extend(run, asks.CONFIRM_WITHIN_AFTER_STATUS)
 
 
 async def close_past_deadline(connection: Connection, request: ProvisionRequest, run: Run, event_key: bytes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,20 +40,22 @@ from service.core.steps import (
     decide_step,
 )
 from service.core.verdicts import Denied
-from service.db import queries
-from service.db.pool import Connection, Pool
-from service.db.records import ProvisionRequest, Run
+from service.db.pool import Pool
+from service.db.records import ProvisionRequest, Run, run_name
 from service.mqtt import kura_payload
 from service.mqtt.kura_payload import Payload, Unreadable
-from service.operations import events, runs
-from service.operations.asks import AnswerTooLarge, close_past_deadline, note_refusal, note_unreadable
+from service.operations import runs
+from service.operations.asks import (
+    AnswerTooLarge,
+    close_past_deadline,
+    good_ask,
+    note_refusal,
+    note_unreadable,
+    repeat,
+)
 from service.operations.cases import Case, Rate, open_case
 from service.operations.events import Author
 from service.operations.runs import RunKeys
-
-_REQUESTS = queries.load("provision_requests")
-_RUNS = queries.load("provision_runs")
-_STEPS = queries.load("run_steps")
 
 Outgoing = tuple[str, bytes]
 
@@ -78,14 +81,14 @@ class KuraDesk:
         try:
             async with open_case(self.pool, author, self._share, topic.client_id, clock) as case:
                 if isinstance(message, Malformed):
-                    await note_unreadable(case, message, data)
+                    note_unreadable(case, message, data)
                     return []
                 if isinstance(message, Prov):
                     return await self._ask(case, message, on_birth=topic.kind is Kind.BIRTH)
                 return await self._step(case, message)
         except AnswerTooLarge:
             async with open_case(self.pool, author, self._share, topic.client_id, clock) as case:
-                await case.note("ask_refused", "answer_too_large", code="server_error")
+                case.note("ask_refused", "answer_too_large", code="server_error")
             return []
 
     async def _ask(self, case: Case, ask: Prov, *, on_birth: bool) -> list[Outgoing]:
@@ -94,12 +97,12 @@ class KuraDesk:
             # In a run a birth is a sign of life, but none where a key must be proved: it cannot carry one, and who
             # merely took the client id over would be sent the credentials.
             if request is None or run is None or run.wire != "kura" or request.activation_key_sha256 is not None:
-                await case.count("birth_starts_nothing")
+                case.count("birth_starts_nothing")
                 return []
             return await self._step(case, Alive())
-        decision = await self._decide(case, ask)
+        decision = self._decide(case, ask)
         if isinstance(decision, Refused):
-            await note_refusal(case, decision)
+            note_refusal(case, decision)
             return []
         assert request is not None
         key = ask.activation_key if request.activation_key_sha256 is not None else None
@@ -107,18 +110,16 @@ class KuraDesk:
             return await self._begin(case, request, ask, key, after_deadline=decision.after_deadline)
         return await self._repeat(case, request, key)
 
-    async def _decide(self, case: Case, ask: Prov) -> Begin | Repeat | Refused:
+    def _decide(self, case: Case, ask: Prov) -> Begin | Repeat | Refused:
         request, given = case.request, ask.activation_key
         stored = request.activation_key_sha256 if request else None
         matches = keys.matches(stored, keys.ACTIVATION_KEY, given or "") and given is not None
         decision = decide_ask(
-            await case.facts(), wire="kura", key_given=given is not None, key_matches=matches, wants_seal=False
+            case.facts(), wire="kura", key_given=given is not None, key_matches=matches, wants_seal=False
         )
-        if request is not None and ask.username is not None and not isinstance(decision, Refused):
-            username = await case.connection.fetchval(_REQUESTS["provision_username"], request.user_id)
-            if ask.username != username:
-                return Refused(code="refused", reason="wrong_provision_username")
-        return decision
+        if isinstance(decision, Refused) or ask.username in (None, case.loaded.provision_username):
+            return decision
+        return Refused(code="refused", reason="wrong_provision_username")
 
     async def _begin(
         self, case: Case, request: ProvisionRequest, ask: Prov, key: str | None, *, after_deadline: bool
@@ -126,70 +127,59 @@ class KuraDesk:
         if after_deadline:
             assert case.run is not None
             await close_past_deadline(case.connection, request, case.run, self.event_key)
-        await runs.begin(
-            case.connection,
-            self.run_keys,
-            request,
-            wire="kura",
-            activation_key=key,
-            author=case.author,
-            device=_device(ask),
-            now=case.now,
-        )
-        run = await runs.lock_live(case.connection, request)
-        assert run is not None
+        good = good_ask(case, wire="kura", activation_key=key, device=_device(ask))
+        sealed_key = None
         if key is not None:
-            sealed = self.run_keys.sealing_keys.seal(_key_context(request, run), key)
-            await case.connection.execute(_RUNS["keep_key"], run.id, sealed)
-        await _plan(case.connection, run)
-        return await self._step(dataclasses.replace(case, run=await runs.lock_live(case.connection, request)), Alive())
+            context = _key_context(request, run_name(request.id, good.number))
+            sealed_key = self.run_keys.sealing_keys.seal(context, key)
+        case.run, _, steps = await runs.begin(
+            case.connection, self.run_keys, request, good, sealed_key=sealed_key, steps=_plan
+        )
+        case.loaded = dataclasses.replace(case.loaded, steps=steps)
+        return await self._step(case, Alive())
 
     async def _repeat(self, case: Case, request: ProvisionRequest, key: str | None) -> list[Outgoing]:
-        assert case.run is not None
-        answer = await runs.repeat(case.connection, self.run_keys, request, case.run, activation_key=key)
-        await case.note("ask_repeated", run=case.run.number, digest=answer.digest)
+        repeat(case, self.run_keys, request, key)
         return await self._step(case, Alive())
 
     async def _step(self, case: Case, message: Message) -> list[Outgoing]:
         run = case.run
         if case.request is None or run is None or run.wire != "kura":
-            await case.note("reply_ignored", "reply_of_another_run")
+            case.note("reply_ignored", "reply_of_another_run")
             return []
-        steps = await load_steps(case.connection, run)
         decision = decide_step(
-            run.state, steps, message, now=case.now, past_deadline=run.past_deadline, rules=self.rules
+            run.state, case.loaded.steps, message, now=case.now, past_deadline=run.past_deadline, rules=self.rules
         )
         if isinstance(decision, Denied):
             if not isinstance(message, Alive):  # late, replayed, of another run: noted, without effect
-                await case.note("reply_ignored", decision.reason)
+                case.note("reply_ignored", decision.reason)
             return []
         if isinstance(message, Reply) and message.code == 200:
-            await runs.extend(case.connection, run, asks.CONFIRM_WITHIN_AFTER_STATUS)
+            case.extend(run, asks.CONFIRM_WITHIN_AFTER_STATUS)
         return await self._act(case, case.request, run, decision, message)
 
     async def _act(
         self, case: Case, request: ProvisionRequest, run: Run, decision: Effect, message: Message
     ) -> list[Outgoing]:
-        connection, step = case.connection, decision.step
+        step = decision.step
         if isinstance(decision, Hear):
-            await connection.execute(_STEPS["set_heard"], run.id, step.position, decision.state)
+            case.writes.heard(step, decision.state)
             return []
         if isinstance(decision, Send):
-            return await self._send(case, request, run, decision)
+            return self._send(case, request, run, decision)
         if isinstance(decision, Advance):
-            await connection.execute(_STEPS["set_heard"], run.id, step.position, StepState.DONE)
+            case.writes.heard(step, StepState.DONE)
             if decision.left_out:
-                await _note(case, request, "step_left_out", run=run.number, **_name(run, step), **_error(message))
-            await _move(case, request, run, decision.moves, step)
-            return await self._send(case, request, run, decision.then) if decision.then is not None else []
+                case.tell("step_left_out", run=run.number, **_name(run, step), **_error(message))
+            case.move(run, decision.moves, **_name(run, step))
+            return self._send(case, request, run, decision.then) if decision.then is not None else []
         said = {**_name(run, step), **_error(message)}
         if isinstance(decision, Retry):
-            await _note(case, request, "step_failed", run=run.number, retries=step.retries + 1, **said)
-            again = _new_ids(step)
-            return await self._send(case, request, run, Send(step=again))
+            case.tell("step_failed", run=run.number, retries=step.retries + 1, **said)
+            return self._send(case, request, run, Send(step=_new_ids(step)))
         assert isinstance(decision, Fail)
         await runs.end(
-            connection,
+            case.connection,
             request,
             run,
             state=RunState.FAILED,
@@ -200,13 +190,11 @@ class KuraDesk:
         )
         return []
 
-    async def _send(self, case: Case, request: ProvisionRequest, run: Run, send: Send) -> list[Outgoing]:
+    def _send(self, case: Case, request: ProvisionRequest, run: Run, send: Send) -> list[Outgoing]:
         step = send.step
-        await _move(case, request, run, send.moves, step)
-        await case.connection.execute(
-            _STEPS["set_sent"], run.id, step.position, step.request_id, step.job_id, step.retries
-        )
-        await _note(case, request, "step_sent", run=run.number, again=step.sent_at is not None, **_name(run, step))
+        case.move(run, send.moves, **_name(run, step))
+        case.writes.sent(step)
+        case.tell("step_sent", run=run.number, again=step.sent_at is not None, **_name(run, step))
         outgoing = self._request(request, run, step)
         payload = kura_payload.encode(outgoing.metrics, outgoing.body, timestamp=_milliseconds(case.now))
         if len(payload) > self.answer_limit:
@@ -219,7 +207,7 @@ class KuraDesk:
             application = run.answer["applications"][step.position - 1]
             return kura_messages.download_request(self.provision_account, client_id, step, application)
         if step.kind is StepKind.CA:
-            ca = _cas(run)[step.position - 1 - len(run.answer["applications"])]
+            ca = _cas(run.answer)[step.position - 1 - len(run.answer["applications"])]
             return kura_messages.ca_request(self.provision_account, client_id, step, ca, self.keystore)
         # The CA has gone ahead: a configuration has no place for it.
         connection = {name: value for name, value in self._answer(request, run).connection.items() if name != "ca"}
@@ -233,7 +221,7 @@ class KuraDesk:
         """By the key that the run began with: it is not asked again when the configuration's turn comes."""
         key = None
         if run.sealed_key is not None:
-            key = self.run_keys.sealing_keys.open(_key_context(request, run), run.sealed_key)
+            key = self.run_keys.sealing_keys.open(_key_context(request, run.name), run.sealed_key)
         return runs.answer_of(self.run_keys, request, run, activation_key=key)
 
 
@@ -255,32 +243,24 @@ def _device(ask: Prov) -> dict[str, str]:
     return {} if version is None else {"provisioningCertificateVersion": version}
 
 
-def _key_context(request: ProvisionRequest, run: Run) -> str:
+def _key_context(request: ProvisionRequest, run: str) -> str:
     """Where a sealed key belongs: elsewhere it does not open."""
-    return f"activation key\0{request.account_id}\0{request.client_id}\0{run.name}"
+    return f"activation key\0{request.account_id}\0{request.client_id}\0{run}"
 
 
-async def load_steps(connection: Connection, run: Run) -> list[Step]:
-    """Every step of a run, in order."""
+def _plan(answer: Mapping[str, Any]) -> list[Step]:
+    """Each application, each certificate of the CA, then the configuration."""
+    kinds = [StepKind.APPLICATION] * len(answer["applications"]) + [StepKind.CA] * len(_cas(answer))
+    kinds.append(StepKind.CONFIGURATION)
     return [
-        Step(**{**row, "kind": StepKind(row["kind"]), "state": StepState(row["state"])})
-        for row in await connection.fetch(_STEPS["of_run"], run.id)
+        _new_ids(Step(position=position, kind=kind, state=StepState.WAITING, request_id=""))
+        for position, kind in enumerate(kinds, 1)
     ]
 
 
-async def _plan(connection: Connection, run: Run) -> None:
-    """Each application, each certificate of the CA, then the configuration."""
-    kinds = [StepKind.APPLICATION] * len(run.answer["applications"]) + [StepKind.CA] * len(_cas(run))
-    kinds.append(StepKind.CONFIGURATION)
-    for position, kind in enumerate(kinds, 1):
-        step = _new_ids(Step(position=position, kind=kind, state=StepState.WAITING, request_id=""))
-        arguments = (run.account_id, run.id, position, kind, step.request_id, step.job_id)
-        await connection.execute(_STEPS["insert"], *arguments)
-
-
-def _cas(run: Run) -> list[str]:
+def _cas(answer: Mapping[str, Any]) -> list[str]:
     """The certificates to trust at the account broker, each of which is an entry of its own."""
-    return certificates.split(run.answer.get("ca") or "")
+    return certificates.split(answer.get("ca") or "")
 
 
 def _new_ids(step: Step) -> Step:
@@ -293,24 +273,6 @@ def _new_ids(step: Step) -> Step:
         job_id=secrets.randbelow(2**63 - 1) + 1 if step.kind is StepKind.APPLICATION else None,
         retries=step.retries + 1 if step.request_id else 0,
         sent_at=step.sent_at,
-    )
-
-
-async def _move(case: Case, request: ProvisionRequest, run: Run, states: tuple[RunState, ...], step: Step) -> None:
-    for state in states:
-        await runs.move(case.connection, request, run, state, author=case.author, **_name(run, step))
-
-
-async def _note(case: Case, request: ProvisionRequest, kind: str, **detail: Any) -> None:
-    """What is part of the run's story is written down, whatever the client's share is."""
-    await events.append(
-        case.connection,
-        case.author,
-        kind,
-        account_id=request.account_id,
-        request_id=request.id,
-        client_id=request.client_id,
-        **detail,
     )
 
 

@@ -7,9 +7,10 @@ nothing readable is stored: a run keeps the merged configuration with its Passwo
 
 from __future__ import annotations
 
+import datetime
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -17,18 +18,18 @@ from service import keys
 from service.core import answers, asks, certificates, derivation, device_config
 from service.core.answers import Answer
 from service.core.states import RequestState, RunState
+from service.core.steps import Step
 from service.db import queries
 from service.db.pool import Connection
 from service.db.records import ProvisionRequest, Run, run_name
 from service.keys import SealingKeys
-from service.operations import events
 from service.operations.events import Author
 
-_REQUESTS = queries.load("provision_requests")
 _RUNS = queries.load("provision_runs")
-_USERS = queries.load("users")
-_DEVICES = queries.load("devices")
-_BROKERS = queries.load("brokers")
+_CASES = queries.load("cases")
+
+# Of a step that waits for its turn.
+STEP_COLUMNS = ("position", "kind", "request_id", "job_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,101 +65,110 @@ async def lock_live(connection: Connection, request: ProvisionRequest) -> Run | 
     return Run.from_row(row) if row else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class GoodAsk:
+    """A good ask, as a run is begun from. `decided_at` is the database's time after the request was locked."""
+
+    wire: str
+    activation_key: str | None = field(repr=False)
+    # What the device said of itself.
+    device: Mapping[str, str]
+    author: Author
+    decided_at: datetime.datetime
+    number: int
+    applications: list[dict[str, Any]]
+    ca: str | None
+
+
 async def begin(
     connection: Connection,
     keys_: RunKeys,
     request: ProvisionRequest,
+    ask: GoodAsk,
     *,
-    wire: str,
-    activation_key: str | None,
-    author: Author,
-    device: dict[str, str],
-    now: Any,
-) -> Answer:
+    sealed_key: str | None = None,
+    steps: Callable[[Mapping[str, Any]], list[Step]] = lambda _stored: [],
+) -> tuple[Run, Answer, list[Step]]:
     """
     A good ask begins a run: the generated user with `broker:connect`, the device, its connection, the request RUNNING.
 
-    The event holds what the decision was made from, which is what I5 and I6 are checked by.
+    `steps` makes the run's steps (Kura) from what it will answer with. The event holds what the decision was made from,
+    which is what I5 and I6 are checked by.
     """
     username, salt = keys.new_device_username(), keys.new_salt()
-    number = await connection.fetchval(_RUNS["next_number"], request.id)
-    derived = _derive(keys_, activation_key, salt, run_name(request.id, number), username)
-    user_id = await connection.fetchval(
-        _USERS["insert_generated"], request.account_id, username, keys.secret_hash(keys.USER, derived.password)
-    )
-    await connection.execute(_USERS["grant"], request.account_id, user_id, "broker:connect")
-    made = await _put_device(connection, request, user_id)
-    stored = await _stored_answer(connection, request)
-    run_id = await connection.fetchval(
-        _RUNS["insert"],
-        request.account_id,
-        request.id,
-        number,
-        wire,
-        keys.secret_hash(keys.RUN, derived.token),
-        salt,
-        user_id,
-        username,
-        made["id"],
-        made["made"],
-        json.dumps(stored),
-        asks.CONFIRM_WITHIN,
-    )
-    for state in (RunState.STARTED, RunState.RUNNING):
-        await connection.execute(_RUNS["set_state"], run_id, state)
-    await connection.execute(
-        _REQUESTS["set_state"], request.id, RequestState.RUNNING, request.attempts, request.enabled, author.actor
-    )
+    stored = _stored_answer(request, ask)
+    planned = steps(stored)
+    derived = _derive(keys_, ask.activation_key, salt, run_name(request.id, ask.number), username)
     answer = _answer(keys_, request, stored, username, derived)
-    await events.append(
-        connection,
-        author,
-        "run_started",
+    deadline = ask.decided_at + asks.CONFIRM_WITHIN
+    token_sha256 = keys.secret_hash(keys.RUN, derived.token)
+    made = await connection.fetchrow(
+        _CASES["begin_run"],
+        ask.author.event_key,
+        request.id,
+        ask.number,
+        ask.wire,
+        username,
+        keys.secret_hash(keys.USER, derived.password),
+        token_sha256,
+        salt,
+        json.dumps(stored),
+        sealed_key,
+        deadline,
+        json.dumps([{name: getattr(step, name) for name in STEP_COLUMNS} for step in planned]),
+        ask.author.actor,
+        ask.author.source,
+        json.dumps(_started(request, ask, username, answer)),
+    )
+    assert made is not None
+    run = Run(
+        id=made["run_id"],
         account_id=request.account_id,
         request_id=request.id,
-        client_id=request.client_id,
-        run=number,
-        wire=wire,
+        number=ask.number,
+        wire=ask.wire,
+        state=RunState.RUNNING,
+        token_sha256=token_sha256,
+        salt=salt,
+        user_id=made["user_id"],
         username=username,
-        activates_on=request.activates_on.isoformat(),
-        expires_on=request.expires_on.isoformat() if request.expires_on else None,
-        decided_at=now.isoformat(),
-        key_required=request.activation_key_sha256 is not None,
-        key_proved=activation_key is not None,
-        digest=answer.digest,
-        device=device,
+        device_id=made["device_id"],
+        made_device=made["made"],
+        answer=stored,
+        sealed_key=sealed_key,
+        deadline=deadline,
+        past_deadline=False,
     )
-    return answer
+    return run, answer, planned
 
 
-async def _put_device(connection: Connection, request: ProvisionRequest, user_id: int) -> Any:
-    made = await connection.fetchrow(_DEVICES["put"], request.account_id, request.client_id)
-    assert made is not None
-    await connection.execute(
-        _DEVICES["put_connection"],
-        request.account_id,
-        request.client_id,
-        made["id"],
-        request.device_connection_coupling,
-        user_id,
-        user_id if request.reserve_user else None,
-    )
-    return made
+def _started(request: ProvisionRequest, ask: GoodAsk, username: str, answer: Answer) -> dict[str, Any]:
+    """What the event says."""
+    return {
+        "run": ask.number,
+        "wire": ask.wire,
+        "username": username,
+        "activates_on": request.activates_on.isoformat(),
+        "expires_on": request.expires_on.isoformat() if request.expires_on else None,
+        "decided_at": ask.decided_at.isoformat(),
+        "key_required": request.activation_key_sha256 is not None,
+        "key_proved": ask.activation_key is not None,
+        "digest": answer.digest,
+        "device": dict(ask.device),
+    }
 
 
-async def _stored_answer(connection: Connection, request: ProvisionRequest) -> dict[str, Any]:
+def _stored_answer(request: ProvisionRequest, ask: GoodAsk) -> dict[str, Any]:
     """What the run will answer from, however the request or its brokers change later."""
     configuration = device_config.without_overridden(
         device_config.from_document(request.additional_device_configuration)
     )
-    applications = await connection.fetch(_REQUESTS["applications"], request.id)
-    ca = await connection.fetchval(_BROKERS["ca"], request.broker_id)
     return {
         "endpoint": request.provision_endpoint,
         "account": request.account,
-        "ca": certificates.ca_for(request.provision_endpoint, ca),
+        "ca": certificates.ca_for(request.provision_endpoint, ask.ca),
         "configuration": device_config.to_document(configuration),
-        "applications": [dict(row) for row in applications],
+        "applications": ask.applications,
     }
 
 
@@ -212,37 +222,6 @@ def answer_of(keys_: RunKeys, request: ProvisionRequest, run: Run, *, activation
     return _answer(keys_, request, run.answer, run.username, derived)
 
 
-async def repeat(
-    connection: Connection, keys_: RunKeys, request: ProvisionRequest, run: Run, *, activation_key: str | None
-) -> Answer:
-    """The same answer again; its deadline moves to at least an hour from now."""
-    await extend(connection, run, asks.CONFIRM_WITHIN)
-    return answer_of(keys_, request, run, activation_key=activation_key)
-
-
-async def extend(connection: Connection, run: Run, at_least: Any) -> None:
-    """The run may be confirmed for at least that long from now."""
-    await connection.execute(_RUNS["extend"], run.id, at_least)
-
-
-async def move(
-    connection: Connection, request: ProvisionRequest, run: Run, state: RunState, *, author: Author, **detail: Any
-) -> None:
-    """A live run goes forward."""
-    await connection.execute(_RUNS["set_state"], run.id, state)
-    await events.append(
-        connection,
-        author,
-        "run_moved",
-        account_id=request.account_id,
-        request_id=request.id,
-        client_id=request.client_id,
-        run=run.number,
-        state=state,
-        **detail,
-    )
-
-
 async def end(
     connection: Connection,
     request: ProvisionRequest,
@@ -265,33 +244,21 @@ async def end(
     abandoned = attempt and attempts >= request.maximum_attempts
     run_state = RunState.ABANDONED if abandoned else state
     request_state = RequestState.ABANDONED if abandoned else RequestState.OPEN
+    states = [run_state]
     if run_state is RunState.STOPPED and author.source != "sweep" and run.state is not RunState.STOPPING:
-        await connection.execute(_RUNS["set_state"], run.id, RunState.STOPPING)
-    await connection.execute(_RUNS["end"], run.id, run_state, reason)
-    if run.user_id is not None:
-        await connection.execute(_USERS["delete"], run.user_id)
-    if run.made_device and run.device_id is not None:
-        await connection.execute(_DEVICES["delete_made"], run.device_id)
+        states = [RunState.STOPPING, run_state]
+    said = {"run": run.number, "state": run_state, "username": run.username, "attempts": attempts, **detail}
     await connection.execute(
-        _REQUESTS["set_state"],
-        request.id,
+        _CASES["end_run"],
+        author.event_key,
+        run.id,
+        states,
+        reason,
         request_state,
         attempts,
         request.enabled if enabled is None else enabled,
         author.actor,
-    )
-    await events.append(
-        connection,
-        author,
-        "run_ended",
-        account_id=request.account_id,
-        request_id=request.id,
-        client_id=request.client_id,
-        reason=reason,
-        run=run.number,
-        state=run_state,
-        username=run.username,
-        attempts=attempts,
-        **detail,
+        author.source,
+        json.dumps(said),
     )
     return request_state

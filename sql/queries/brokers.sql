@@ -64,10 +64,6 @@ SELECT array_agg(client_id ORDER BY client_id) FROM provision_requests WHERE bro
 -- The broker serves the account no more; no row: it did not.
 DELETE FROM broker_accounts WHERE broker_id = $1 AND account_id = $2 RETURNING account_id;
 
--- name: ca
--- What devices must trust at a broker.
-SELECT ca FROM brokers WHERE id = $1;
-
 -- name: set_ca
 -- From now on new runs answer this CA; NULL: none.
 UPDATE brokers SET ca = $2 WHERE id = $1;

@@ -6,7 +6,7 @@ SELECT user_id,
     count(DISTINCT what) FILTER (WHERE kind = 'unknown_client_id') AS unknown_client_ids,
     coalesce(sum(count) FILTER (WHERE kind = 'wrong_key'), 0)::bigint AS wrong_keys,
     count(DISTINCT what) FILTER (WHERE kind = 'address') AS addresses
-FROM credential_uses WHERE user_id = ANY ($1::bigint[]) AND hour >= date_trunc('hour', clock_timestamp() - $2::interval / 2, 'UTC')
+FROM credential_uses WHERE user_id = ANY ($1::bigint[]) AND hour >= date_trunc('hour', statement_timestamp() - $2::interval / 2, 'UTC')
 GROUP BY user_id;
 
 -- name: old_password
@@ -76,11 +76,6 @@ SET most_unknown_client_ids = coalesce($2, most_unknown_client_ids), most_wrong_
     most_addresses = coalesce($4, most_addresses), hold_on_leak = coalesce($5, hold_on_leak)
 WHERE user_id = $1;
 
--- name: note_wrong_key
--- A device of this credential sent a wrong activation key, or none.
-SELECT note_credential_uses(jsonb_build_array(jsonb_build_object('username', name, 'kind', 'wrong_key', 'what', $2::text, 'count', 1)))
-FROM users WHERE id = $1;
-
 -- name: used_of_late
 -- Credentials that something was counted of in the last hours, with how they are watched.
 SELECT u.id, u.account_id, u.name, k.most_unknown_client_ids, k.most_wrong_keys, k.most_addresses,
@@ -91,7 +86,7 @@ FROM (
         count(DISTINCT what) FILTER (WHERE kind = 'unknown_client_id') AS unknown_client_ids,
         coalesce(sum(count) FILTER (WHERE kind = 'wrong_key'), 0)::bigint AS wrong_keys,
         count(DISTINCT what) FILTER (WHERE kind = 'address') AS addresses
-    FROM credential_uses WHERE hour >= date_trunc('hour', clock_timestamp() - $1::interval / 2, 'UTC') GROUP BY user_id
+    FROM credential_uses WHERE hour >= date_trunc('hour', statement_timestamp() - $1::interval / 2, 'UTC') GROUP BY user_id
 ) x JOIN users u ON u.id = x.user_id LEFT JOIN credentials k ON k.user_id = u.id
 ORDER BY u.id;
 
@@ -109,4 +104,4 @@ WHERE k.overlap_until <= clock_timestamp() FOR UPDATE OF k SKIP LOCKED;
 
 -- name: prune_uses
 -- What nobody judges any more.
-DELETE FROM credential_uses WHERE kind <> 'old_password' AND hour < clock_timestamp() - interval '1 day';
+DELETE FROM credential_uses WHERE kind <> 'old_password' AND hour < statement_timestamp() - interval '1 day';

@@ -1,28 +1,5 @@
 -- The registry: devices and their connections.
 
--- name: put
--- The device, made if it is not there; `made` tells.
-INSERT INTO devices (account_id, client_id) VALUES ($1, $2)
-ON CONFLICT (account_id, client_id) DO UPDATE SET client_id = excluded.client_id
-RETURNING id, enabled, (xmax = 0) AS made;
-
--- name: put_connection
--- The connection that a run's device will have: bound to the new user, and reserved for it if asked.
-INSERT INTO device_connections (account_id, client_id, device_id, coupling, user_id, reserved_user_id)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (account_id, client_id) DO UPDATE
-SET device_id = excluded.device_id, coupling = excluded.coupling, user_id = excluded.user_id,
-    reserved_user_id = excluded.reserved_user_id, allow_user_change = false;
-
--- name: delete_made
--- Take back a device that a failed run made, and its connection where nobody ever logged in.
-WITH connection AS (DELETE FROM device_connections WHERE device_id = $1 AND last_login_at IS NULL)
-DELETE FROM devices WHERE id = $1;
-
--- name: is_enabled
--- Whether the device, if there is one, may come.
-SELECT coalesce((SELECT enabled FROM devices WHERE account_id = $1 AND client_id = $2), true);
-
 -- name: list
 -- Devices of the visible accounts with their connections; NULL leaves a filter out, NEVER is no status yet.
 SELECT d.id, a.name AS account, d.client_id, d.display_name, d.enabled, d.version, d.created_at,

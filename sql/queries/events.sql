@@ -93,6 +93,6 @@ SELECT prune_refusals($1, $2);
 -- name: prune_logins
 -- Old counters go, and the oldest beyond a number of rows.
 DELETE FROM logins WHERE ctid IN (
-    SELECT ctid FROM logins WHERE hour < clock_timestamp() - $1::interval
+    SELECT ctid FROM logins WHERE hour < statement_timestamp() - $1::interval
     UNION ALL (SELECT ctid FROM logins ORDER BY hour DESC OFFSET $2)
 );

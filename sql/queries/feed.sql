@@ -4,7 +4,7 @@
 -- Changes that every reader saw long ago, up to the oldest running transaction; returns nothing to remember.
 WITH old AS (
     DELETE FROM changes
-    WHERE at < clock_timestamp() - $1::interval AND xid < pg_snapshot_xmin(pg_current_snapshot())
+    WHERE at < statement_timestamp() - $1::interval AND xid < pg_snapshot_xmin(pg_current_snapshot())
     RETURNING xid
 )
 UPDATE changes_pruned SET xid = greatest(changes_pruned.xid, (SELECT max(old.xid::text::numeric)::text::xid8 FROM old))
@@ -12,7 +12,7 @@ WHERE EXISTS (SELECT FROM old);
 
 -- name: prune_one_time_passwords
 -- Those nobody used in time.
-DELETE FROM one_time_passwords WHERE expires_at < clock_timestamp();
+DELETE FROM one_time_passwords WHERE expires_at < statement_timestamp();
 
 -- name: mint_one_time_password
 -- Good once, for a few seconds, for one client id.
@@ -35,9 +35,11 @@ SELECT l.username, ids.client_id
 FROM (
     SELECT $3::text AS client_id WHERE $2::text = 'client'
     UNION SELECT client_id FROM logins WHERE $2 = 'user' AND broker = $1 AND username = $3
-    UNION SELECT c.client_id FROM device_connections c JOIN users u ON u.id = c.user_id WHERE $2 = 'user' AND u.name = $3
-    UNION SELECT client_id FROM logins WHERE $2 = 'account' AND broker = $1 AND account_id::text = $3
-    UNION SELECT client_id FROM device_connections WHERE $2 = 'account' AND account_id::text = $3
+    UNION SELECT c.client_id FROM device_connections c JOIN users u ON u.account_id = c.account_id AND u.id = c.user_id
+        WHERE $2 = 'user' AND lower(u.name COLLATE "C") = lower($3 COLLATE "C") AND u.name = $3
+    UNION SELECT client_id FROM logins
+        WHERE broker = $1 AND account_id = CASE WHEN $2 = 'account' THEN $3::bigint END
+    UNION SELECT client_id FROM device_connections WHERE account_id = CASE WHEN $2 = 'account' THEN $3::bigint END
 ) ids
 CROSS JOIN LATERAL (
     SELECT x.username FROM (

@@ -1,17 +1,5 @@
 -- Provision requests and their applications.
 
--- name: lock_by_client_id
--- The request that a device's message concerns (the new account's, where two have one during a move), held until the
--- answer is committed.
-SELECT q.id, q.account_id, a.name AS account, a.enabled AS account_enabled, q.client_id, q.user_id,
-    q.activation_key_sha256, q.provision_endpoint, q.broker_id, q.activates_on, q.expires_on, q.reserve_user,
-    q.device_connection_coupling, q.additional_device_configuration, q.maximum_attempts, q.attempts, q.enabled, q.state,
-    q.start_on_birth, q.key_failures, q.key_failures_since, q.version, q.created_at, q.created_by, q.modified_at, q.modified_by,
-    EXISTS (SELECT FROM brokers b WHERE b.id = q.broker_id AND q.provision_endpoint = ANY (b.endpoints)) AS endpoint_served
-FROM provision_requests q JOIN accounts a ON a.id = q.account_id
-WHERE q.id = (SELECT request_of_client_id($1))
-FOR UPDATE OF q;
-
 -- name: lock_unless_locked
 -- Hold the request, or leave it to who works on it just now.
 SELECT q.id FROM provision_requests q WHERE q.client_id = $1 AND q.account_id = $2 FOR UPDATE SKIP LOCKED;
@@ -31,11 +19,6 @@ FOR UPDATE OF q;
 -- The clock that windows and deadlines are judged by, asked after the lock: waiting for it takes time too.
 SELECT clock_timestamp();
 
--- name: applications
--- What to install, in order.
-SELECT name, application_version AS version, url, sha256, size
-FROM provision_applications WHERE request_id = $1 ORDER BY position;
-
 -- name: delete_applications
 -- A request's applications are replaced as a whole.
 DELETE FROM provision_applications WHERE request_id = $1;
@@ -50,10 +33,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 UPDATE provision_requests
 SET state = $2, attempts = $3, enabled = $4, modified_at = clock_timestamp(), modified_by = $5
 WHERE id = $1;
-
--- name: note_key_failure
--- One more ask with a wrong or missing key.
-UPDATE provision_requests SET key_failures = $2, key_failures_since = $3 WHERE id = $1;
 
 -- name: insert
 -- A new request, OPEN.
@@ -107,7 +86,3 @@ ORDER BY q.client_id, q.account_id;
 SELECT EXISTS (
     SELECT FROM provision_requests q JOIN accounts a ON a.id = q.account_id WHERE q.client_id = $1 AND q.enabled AND a.enabled
 );
-
--- name: provision_username
--- What a device may call itself in its ask.
-SELECT u.name FROM users u WHERE u.id = $1;

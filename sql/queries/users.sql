@@ -1,9 +1,5 @@
 -- Users of every kind and their permissions.
 
--- name: insert_generated
--- A generated user of a run.
-INSERT INTO users (account_id, name, kind, secret_sha256) VALUES ($1, $2, 'device', $3) RETURNING id;
-
 -- name: insert_provision
 -- A factory credential.
 INSERT INTO users (account_id, name, kind, password_bcrypt) VALUES ($1, $2, 'provision', $3) RETURNING id;
@@ -28,8 +24,11 @@ DELETE FROM user_permissions WHERE user_id = $1 AND permission <> ALL ($2::text[
 -- name: find
 -- A user of an account by name, with what creation and deletion need to know.
 SELECT u.id, u.account_id, u.name, u.kind, u.enabled, u.password_bcrypt, u.version, u.confirmed_at, u.created_at,
-    (SELECT count(*) FROM provision_requests q WHERE q.user_id = u.id) AS requests,
-    (SELECT count(*) FROM provision_requests q WHERE q.user_id = u.id AND q.activation_key_sha256 IS NULL) AS requests_without_key,
+    (SELECT count(*) FROM provision_requests q WHERE q.account_id = u.account_id AND q.user_id = u.id) AS requests,
+    (
+        SELECT count(*) FROM provision_requests q
+        WHERE q.account_id = u.account_id AND q.user_id = u.id AND q.activation_key_sha256 IS NULL
+    ) AS requests_without_key,
     (SELECT coalesce(array_agg(permission ORDER BY permission), '{}') FROM user_permissions p WHERE p.user_id = u.id) AS permissions
 FROM users u WHERE lower(u.name COLLATE "C") = lower($1 COLLATE "C") AND u.account_id = $2;
 
@@ -52,7 +51,8 @@ DELETE FROM users WHERE id = $1;
 -- name: delete_unused_provision
 -- A factory credential exists only while a request refers to it (I7).
 DELETE FROM users u
-WHERE u.id = $1 AND u.kind = 'provision' AND NOT EXISTS (SELECT FROM provision_requests q WHERE q.user_id = u.id);
+WHERE u.id = $1 AND u.kind = 'provision'
+    AND NOT EXISTS (SELECT FROM provision_requests q WHERE q.account_id = u.account_id AND q.user_id = u.id);
 
 -- name: has_request
 -- Whether a generated user still has the request it was generated for.

@@ -85,12 +85,12 @@ def _docker_url() -> Iterator[str]:
 
 
 @contextmanager
-def private_cluster() -> Iterator[postgres.Cluster]:
-    """A cluster of our own, gone afterwards."""
+def private_cluster(*, fast: bool = True) -> Iterator[postgres.Cluster]:
+    """A cluster of our own, gone afterwards. Not `fast`: as durable as in production."""
     folder = Path(tempfile.mkdtemp(prefix="provisioning-test-"))
     folder.chmod(0o755)
     cluster = postgres.Cluster(
-        folder=folder / "postgres", port=free_port(), binaries=postgres.find_binaries(folder / "binaries"), fast=True
+        folder=folder / "postgres", port=free_port(), binaries=postgres.find_binaries(folder / "binaries"), fast=fast
     )
     try:
         cluster.create()

@@ -103,8 +103,23 @@ class World:
         port, tls_port = free_port(), free_port()
         url = f"mqtt://127.0.0.1:{port}"
         secret = await accounts.create_broker(self.admin, name, role="account", urls=[url])
-        self._write_broker("account", name, secret, (port, tls_port), file=name)
-        return self._broker(name, port, tls_port), port
+        return self._add_broker("account", name, secret, (port, tls_port)), port
+
+    async def add_provision_broker(self, name: str) -> tuple[Managed, Managed, int]:
+        """One more provision broker and its responder, registered and not started, with its port."""
+        ports = free_port(), free_port()
+        secret = await accounts.create_broker(self.admin, name, role="provision")
+        responder = self.new_responder(
+            f"{name}-responder",
+            PROVISION_PROVISION_BROKER=f"mqtt://127.0.0.1:{ports[0]}",
+            PROVISION_PROVISION_BROKER_NAME=name,
+            PROVISION_ACCOUNT_BROKERS="",
+        )
+        return self._add_broker("provision", name, secret, ports), responder, ports[0]
+
+    def _add_broker(self, role: str, name: str, secret: str, ports: tuple[int, int]) -> Managed:
+        self._write_broker(role, name, secret, ports, file=name)
+        return self._broker(name, *ports)
 
     def _write_broker(self, role: str, name: str, secret: str, ports: tuple[int, int], *, file: str = "") -> None:
         certificates = self.certify(file or role)
@@ -163,11 +178,11 @@ class World:
             is_ready=lambda: answers(ready_url),
         )
 
-    def new_responder(self, name: str) -> Managed:
-        """One more responder, not started."""
+    def new_responder(self, name: str, **more: str) -> Managed:
+        """One more responder, not started; `more` are settings of its own."""
         port = str(free_port())
         return self._service(
-            "responder", f"http://127.0.0.1:{port}/readyz", name=name, PROVISION_RESPONDER_METRICS_PORT=port
+            "responder", f"http://127.0.0.1:{port}/readyz", name=name, PROVISION_RESPONDER_METRICS_PORT=port, **more
         )
 
     def _broker(self, role: str, *ports: int) -> Managed:
