@@ -137,7 +137,7 @@ def decide_end(link: Link, at: datetime.datetime) -> Link:
 
 
 def decide_connected(link: Link, at: datetime.datetime) -> Link:
-    """The broker of the last login tells that somebody is, since then; an end that it told before was an older one's."""
+    """That broker tells that somebody is, since then: an end that it told before was an older one's."""
     if link.last_login_at is None or link.status == "CONNECTED":
         return link
     if not link.unexplained and _since(link.status_at, at):

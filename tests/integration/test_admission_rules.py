@@ -239,11 +239,15 @@ async def test_a_takeover_ends_nobody_who_came_meanwhile(scene: Scene) -> None:
     password = await mint(scene, "gw-1", username=device.username)
     assert await reason(scene, ACCOUNT, "~takeover", password, "gw-1") == "allowed"
     password = await mint(scene, "gw-1", username=device.username)
-    await scene.database.execute("UPDATE device_connections SET user_id = NULL, reserved_user_id = NULL, coupling = 'LOOSE'")
+    await scene.database.execute(
+        "UPDATE device_connections SET user_id = NULL, reserved_user_id = NULL, coupling = 'LOOSE'"
+    )
     assert await reason(scene, ACCOUNT, "other", other, "gw-1") == "allowed", "and that login is not written yet"
     assert await reason(scene, ACCOUNT, "~takeover", password, "gw-1") == "takeover_too_late"
     password = await mint(scene, "gw-1")
-    assert await reason(scene, ACCOUNT, "~takeover", password, "gw-1") == "takeover_too_late", "for nobody was to be there"
+    assert await reason(scene, ACCOUNT, "~takeover", password, "gw-1") == "takeover_too_late", (
+        "for nobody was to be there"
+    )
 
 
 async def test_secrets_of_one_kind_are_none_of_another(scene: Scene) -> None:

@@ -173,7 +173,8 @@ async def test_a_broker_that_began_anew_has_nobody_yet(scene: Scene) -> None:
     await life_desk(scene).handle(said("BIRTH", "gateway"), kura_payload.encode(BIRTH), 0)
     await make_broker(scene, "other")
     await scene.database.execute(
-        "UPDATE device_connections SET broker_id = b.id FROM brokers b WHERE client_id = 'elsewhere' AND b.name = 'other'"
+        "UPDATE device_connections SET broker_id = b.id FROM brokers b"
+        " WHERE client_id = 'elsewhere' AND b.name = 'other'"
     )
     await age_of_all(scene, 100)
     later = await scene.provision("later")
