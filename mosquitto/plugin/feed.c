@@ -44,7 +44,7 @@ struct feed {
     char *position; /* NULL: not followed yet */
     struct recent recent;
     int64_t heard_at, listen_at, errand_at, seen_at; /* the last three: not before */
-    enum errand carries;
+    enum errand carries, carried; /* now, and last */
     struct wanted batch[BATCH]; /* CLIENTS */
     size_t batch_count, batch_limit;
     struct revoked *revoked;
@@ -267,6 +267,7 @@ static void hear_errand(struct feed *feed, int64_t now)
     if (feed->carries == CLIENTS) end_batch(feed, good);
     if (feed->carries == REFUSALS) reports_end(feed->reports, good);
     if (feed->carries == CONNECTIONS) presence_end(feed->presence, good);
+    feed->carried = feed->carries;
     feed->carries = NOTHING;
     if (good) return;
     feed->trouble = why != NULL ? why : "the answer about clients is not understood";
@@ -392,13 +393,15 @@ static bool is_free(const struct feed *feed, int64_t now)
     return courier_is_idle(feed->errand) && now >= feed->errand_at;
 }
 
+/* Grants come first, but not twice in a row: where they cannot be had, the rest is told all the same. */
 void feed_ask(struct feed *feed, int64_t now)
 {
     ask_for_changes(feed, now);
-    if (is_free(feed, now)) ask_for_clients(feed, now);
+    if (is_free(feed, now) && feed->carried != CLIENTS) ask_for_clients(feed, now);
     if (is_free(feed, now)) send_connections(feed, now);
     if (is_free(feed, now)) send_reports(feed, now);
     if (is_free(feed, now)) send_seen(feed, now);
+    if (is_free(feed, now)) ask_for_clients(feed, now);
 }
 
 void feed_check_login(struct feed *feed, const void *client, const char *client_id, const char *username,

@@ -334,6 +334,15 @@ static void check_connections(void)
     now += 2000;
     feed_ask(stage.feed, now);
     CHECK(!fake.couriers[ERRAND].out, "and then no more");
+    change(&stage, "[[\"user\",\"alice\"]]");
+    feed_note_connection(stage.feed, "c1", false, now);
+    for (int i = 0; i < 2; i++) {
+        now += 2000;
+        feed_ask(stage.feed, now);
+        if (i == 0) CHECK(fake.couriers[ERRAND].route == HTTP_ROUTE_CLIENTS, "grants first");
+        else CHECK(strstr(fake.couriers[ERRAND].sent, "\"connected\":false") != NULL, "but not for ever");
+        answer(stage.feed, ERRAND, 200, "{\"ok\":true,\"clients\":[{\"ok\":null}]}");
+    }
     tear_down(&stage);
 }
 

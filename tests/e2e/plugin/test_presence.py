@@ -15,7 +15,8 @@ from tests.e2e.plugin.hooks_stub import ALLOW, DENY, TROUBLE, Hooks, Question, R
 pytestmark = pytest.mark.own_plugin
 
 FOLLOWED = b'{"ok":true,"position":"1:1:","as_of":"1","lost":false,"changes":[]}'
-GRANTED = answer(200, b'{"ok":true,"as_of":"5","grants":[["#",7]]}')
+GRANTS = '{"ok":true,"as_of":"5","grants":[["#",7]]}'
+GRANTED = answer(200, GRANTS.encode())
 
 
 class Told:
@@ -31,6 +32,9 @@ class Told:
             return Reply(answer(200, FOLLOWED).raw, delay=0.05)
         if question.route == "user":
             return DENY if question.json["username"] == "mallory" else GRANTED
+        if question.route == "clients":
+            renewed = ",".join(GRANTS for _ in question.json["clients"])
+            return answer(200, f'{{"ok":true,"clients":[{renewed}]}}'.encode())
         if question.route == "reports" and self.lost:
             self.lost -= 1
             return TROUBLE
@@ -44,7 +48,7 @@ class Told:
 
     async def becomes(self, *rows: tuple[str, bool]) -> None:
         """All that was told, and nothing more within the time that it takes to be told."""
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             while len(self.rows()) < len(rows):  # noqa: ASYNC110  what is asked for is a list that grows
                 await asyncio.sleep(0.02)
         await asyncio.sleep(1.3)
@@ -57,7 +61,7 @@ async def following(start_broker: StartBroker, hooks: Hooks) -> tuple[Broker, To
     """A broker whose plugin decides by itself; it has told that it began."""
     told = Told(hooks)
     broker = await start_broker(options={"grants": "on"})
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         while not hooks.asked("reports"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert "began" in hooks.asked("reports")[0]
