@@ -895,7 +895,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    RETURN jsonb_build_object('username', v_username, 'replaced', (
+    RETURN jsonb_build_object('username', v_username, 'facts', CASE WHEN v_username IS NOT NULL THEN
+        hook_facts(p_broker, v_username, p_client_id)
+            || jsonb_build_object('as_of', pg_snapshot_xmin(pg_current_snapshot())::text)
+    END, 'replaced', (
         WITH known AS (
             SELECT g.username, g.last_at AS at FROM logins g WHERE g.broker = p_broker AND g.client_id = p_client_id
             UNION ALL

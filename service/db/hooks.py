@@ -37,11 +37,14 @@ class FeedPart(msgspec.Struct):
     changes: list[tuple[str, str]]
 
 
-class Takeover(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, kw_only=True)
+class Takeover:
     """Whose session it is to end (None: nobody's in particular), and whether somebody else came since, or just then."""
 
     username: str | None
     replaced: bool
+    # Of that user, at that broker, under that client id.
+    facts: Facts | None
 
 
 class HookStore:
@@ -114,7 +117,11 @@ class HookStore:
     async def redeem_takeover(self, secret_sha256: bytes, client_id: str, broker: str) -> Takeover | None:
         """Use a takeover's password up; None: it was not good for this client id at this broker."""
         document = await self._call("redeem_takeover", secret_sha256, client_id, broker)
-        return None if document is None else msgspec.json.decode(document, type=Takeover)
+        if document is None:
+            return None
+        found = msgspec.json.decode(document)
+        facts = Facts.from_document(found["facts"]) if found["facts"] is not None else None
+        return Takeover(username=found["username"], replaced=found["replaced"], facts=facts)
 
     async def heartbeat(self) -> None:
         """Time counts while somebody beats."""

@@ -160,13 +160,9 @@ class Admission:
         takeover = await self.store.redeem_takeover(hashed, question.client_id, broker.name)
         if takeover is None:
             return Verdict(Outcome.DENIED, "wrong_password")
-        if takeover.replaced:
-            return Verdict(Outcome.DENIED, "takeover_too_late")
-        if takeover.username is not None:
-            facts = await self.store.facts(broker.name, takeover.username, question.client_id)
-            if self.decide(facts, takeover.username, question.client_id):
-                return Verdict(Outcome.DENIED, "takeover_too_late")
-        return ALLOWED
+        username, facts = takeover.username, takeover.facts
+        may_be_here = username is not None and facts is not None and self.decide(facts, username, question.client_id)
+        return Verdict(Outcome.DENIED, "takeover_too_late") if takeover.replaced or may_be_here else ALLOWED
 
     async def write_logins(self) -> None:
         """Count the allowed logins of the last moments. Raises Unavailable, and then they are kept."""

@@ -117,7 +117,7 @@ ALTER TABLE one_time_passwords ADD COLUMN broker text;
 ALTER TABLE one_time_passwords ADD COLUMN username text;
 
 -- A takeover's password is used up, and tells whose session it ends: {"username": its or null, "replaced": whether
--- somebody else logged in at about the same time or later}. NULL: it is not good. (Logins are counted in batches, each
+-- somebody else logged in at about the same time or later, "facts": of that user there, or null}. NULL: it is not good. (Logins are counted in batches, each
 -- with the time of its batch.)
 CREATE FUNCTION hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) RETURNS jsonb
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '200ms' AS $$
@@ -131,7 +131,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    RETURN jsonb_build_object('username', v_username, 'replaced', (
+    RETURN jsonb_build_object('username', v_username, 'facts', CASE WHEN v_username IS NOT NULL THEN
+        hook_facts(p_broker, v_username, p_client_id)
+            || jsonb_build_object('as_of', pg_snapshot_xmin(pg_current_snapshot())::text)
+    END, 'replaced', (
         WITH known AS (
             SELECT g.username, g.last_at AS at FROM logins g WHERE g.broker = p_broker AND g.client_id = p_client_id
             UNION ALL
