@@ -255,6 +255,10 @@ class Refusals:
         self._shares[share] += 1
         return key
 
+    def holds(self, broker: str, client_id: str) -> bool:
+        """Whether any of this client id, or of those counted together, is among them."""
+        return any(row["broker"] == broker and row["client_id"] in (client_id, "*") for row in self._counts.values())
+
     def take(self) -> list[dict[str, Any]]:
         """All of them, and begin anew."""
         taken, self._counts = list(self._counts.values()), {}

@@ -896,6 +896,84 @@ $$;
 
 ALTER FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.hook_note_broker_began(p_broker text, p_age double precision) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET lock_timeout TO '500ms'
+    AS $$
+    WITH began AS (
+        SELECT b.id AS broker_id, clock_timestamp() - p_age * interval '1 second' AS at
+        FROM brokers b WHERE b.name = p_broker AND b.role = 'account'
+    ), gone AS (
+        SELECT c.id, began.at FROM began JOIN device_connections c USING (broker_id)
+        WHERE c.status = 'CONNECTED' AND c.last_login_at <= began.at
+        ORDER BY c.id LIMIT 2000 FOR UPDATE OF c
+    ), ended AS (
+        UPDATE device_connections c
+        SET status = CASE WHEN c.born_at IS NULL THEN 'DISCONNECTED' ELSE 'MISSING' END, status_at = gone.at, ended_at = gone.at
+        FROM gone WHERE c.id = gone.id
+        RETURNING c.id
+    )
+    SELECT count(*) FROM ended
+$$;
+
+ALTER FUNCTION public.hook_note_broker_began(p_broker text, p_age double precision) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_note_connections(p_event_key bytea, p_broker text, p_clients jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET lock_timeout TO '500ms'
+    AS $$
+DECLARE
+    v_broker_id CONSTANT bigint := (SELECT id FROM brokers WHERE name = p_broker AND role = 'account');
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_told record;
+    v_row device_connections;
+    v_unexplained boolean;
+    v_status text;
+BEGIN
+    FOR v_told IN
+        -- In one order for everybody, so that nobody waits in a circle; most of what is told is known already.
+        SELECT f.id, f.connected, f.at, f.event_due FROM (
+            SELECT DISTINCT ON (c.client_id) c.id, c.status, (s.value ->> 1)::boolean AS connected,
+                v_now - (s.value ->> 2)::double precision * interval '1 second' AS at, (s.value ->> 3)::boolean AS event_due
+            FROM jsonb_array_elements(p_clients) AS s (value)
+            JOIN device_connections c ON c.client_id = s.value ->> 0 AND c.broker_id = v_broker_id
+            ORDER BY c.client_id, c.last_login_at DESC NULLS LAST
+        ) f
+        WHERE NOT (f.connected AND f.status IS NOT DISTINCT FROM 'CONNECTED')
+        ORDER BY f.id
+    LOOP
+        SELECT * INTO v_row FROM device_connections WHERE id = v_told.id AND broker_id = v_broker_id FOR UPDATE;
+        CONTINUE WHEN NOT FOUND OR v_row.last_login_at IS NULL;
+        v_unexplained := coalesce(v_row.ended_at = v_row.status_at, false);
+        v_status := v_row.status;
+        IF v_told.connected THEN
+            CONTINUE WHEN v_status = 'CONNECTED' OR NOT v_unexplained AND v_row.status_at >= v_told.at;
+            v_status := 'CONNECTED';
+            UPDATE device_connections SET status = v_status, status_at = v_told.at, ended_at = NULL WHERE id = v_row.id;
+        ELSE
+            CONTINUE WHEN v_row.last_login_at > v_told.at;
+            IF v_status = 'CONNECTED' THEN
+                v_status := CASE WHEN v_row.born_at IS NULL THEN 'DISCONNECTED' ELSE 'MISSING' END;
+                v_unexplained := true;
+            END IF;
+            UPDATE device_connections
+            SET status = v_status, status_at = CASE WHEN v_unexplained THEN v_told.at ELSE status_at END, ended_at = v_told.at
+            WHERE id = v_row.id;
+        END IF;
+        IF v_told.event_due AND v_status IS DISTINCT FROM v_row.status THEN
+            PERFORM append_event(
+                p_event_key, 'device_' || lower(v_status), v_row.account_id, NULL, v_row.client_id, 'device', 'hooks',
+                p_detail => jsonb_build_object('broker', p_broker)
+            );
+        END IF;
+    END LOOP;
+END
+$$;
+
+ALTER FUNCTION public.hook_note_connections(p_event_key bytea, p_broker text, p_clients jsonb) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.hook_note_seen(p_seen jsonb) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -911,6 +989,43 @@ CREATE FUNCTION public.hook_note_seen(p_seen jsonb) RETURNS void
 $$;
 
 ALTER FUNCTION public.hook_note_seen(p_seen jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $$
+DECLARE
+    v_username text;
+BEGIN
+    DELETE FROM one_time_passwords
+    WHERE secret_sha256 = p_secret_sha256 AND client_id = p_client_id AND (broker IS NULL OR broker = p_broker)
+        AND expires_at > clock_timestamp()
+    RETURNING username INTO v_username;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN jsonb_build_object('username', v_username, 'facts', CASE WHEN v_username IS NOT NULL THEN
+        hook_facts(p_broker, v_username, p_client_id)
+            || jsonb_build_object('as_of', pg_snapshot_xmin(pg_current_snapshot())::text)
+    END, 'replaced', (
+        WITH known AS (
+            SELECT g.username, g.last_at AS at FROM logins g WHERE g.broker = p_broker AND g.client_id = p_client_id
+            UNION ALL
+            SELECT u.name, c.last_login_at FROM device_connections c
+            JOIN users u ON u.id = c.user_id JOIN brokers b ON b.id = c.broker_id
+            WHERE c.client_id = p_client_id AND b.name = p_broker AND c.last_login_at IS NOT NULL
+        )
+        SELECT EXISTS (
+            SELECT FROM known WHERE username IS DISTINCT FROM v_username AND at >= coalesce(
+                (SELECT max(own.at) FROM known own WHERE own.username = v_username) - interval '1.5 seconds', '-infinity'
+            )
+        )
+    ));
+END
+$$;
+
+ALTER FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1258,6 +1373,8 @@ CREATE FUNCTION public.note_login() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
+DECLARE
+    v_unexplained CONSTANT boolean := coalesce(OLD.ended_at = OLD.status_at, false);
 BEGIN
     NEW.status := OLD.status;
     IF OLD.last_login_at >= NEW.last_login_at OR (
@@ -1272,7 +1389,14 @@ BEGIN
         NEW.ends_owed := 0;
         RETURN NEW;
     END IF;
-    NEW.ends_owed := CASE WHEN OLD.status = 'CONNECTED' AND OLD.born_at >= OLD.last_login_at THEN 1 ELSE 0 END;
+    IF OLD.ended_at >= NEW.last_login_at AND (OLD.broker_id IS NULL OR OLD.broker_id IS NOT DISTINCT FROM NEW.broker_id) THEN
+        -- Its end was told first. (What another broker told was of an older connection.)
+        RETURN NEW;
+    END IF;
+    NEW.ends_owed := CASE
+        WHEN OLD.status = 'CONNECTED' AND OLD.born_at >= OLD.last_login_at OR v_unexplained AND OLD.born_at IS NOT NULL THEN 1
+        ELSE 0 END;
+    NEW.ended_at := NULL;
     IF OLD.status IS DISTINCT FROM 'CONNECTED' THEN
         NEW.status := 'CONNECTED';
         NEW.status_at := NEW.last_login_at;
@@ -1504,7 +1628,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0020_round_trips' $$;
+    AS $$ SELECT '0021_told_presence' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -1770,6 +1894,7 @@ CREATE TABLE public.device_connections (
     status_at timestamp with time zone,
     born_at timestamp with time zone,
     ends_owed bigint DEFAULT 0 NOT NULL,
+    ended_at timestamp with time zone,
     CONSTRAINT device_connections_client_id_rule CHECK (((client_id ~ '^[A-Za-z0-9_.:-]{1,255}$'::text) AND (client_id !~ '::'::text))),
     CONSTRAINT device_connections_coupling_known CHECK ((coupling = ANY (ARRAY['INHERITED'::text, 'LOOSE'::text, 'STRICT'::text]))),
     CONSTRAINT device_connections_ends_owed_rule CHECK ((ends_owed = ANY (ARRAY[('-1'::integer)::bigint, (0)::bigint, (1)::bigint]))),
@@ -1946,6 +2071,8 @@ CREATE TABLE public.one_time_passwords (
     secret_sha256 bytea NOT NULL,
     client_id text NOT NULL,
     expires_at timestamp with time zone DEFAULT (clock_timestamp() + '00:00:05'::interval) NOT NULL,
+    broker text,
+    username text,
     CONSTRAINT one_time_passwords_is_sha256 CHECK ((octet_length(secret_sha256) = 32))
 );
 
@@ -2802,8 +2929,17 @@ GRANT ALL ON FUNCTION public.hook_heartbeat() TO provisioning_hooks;
 REVOKE ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) TO provisioning_hooks;
 
+REVOKE ALL ON FUNCTION public.hook_note_broker_began(p_broker text, p_age double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_note_broker_began(p_broker text, p_age double precision) TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_note_connections(p_event_key bytea, p_broker text, p_clients jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_note_connections(p_event_key bytea, p_broker text, p_clients jsonb) TO provisioning_hooks;
+
 REVOKE ALL ON FUNCTION public.hook_note_seen(p_seen jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_note_seen(p_seen jsonb) TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) TO provisioning_hooks;
 
 REVOKE ALL ON FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) TO provisioning_hooks;

@@ -6,6 +6,7 @@
 
 #include "answer.h"
 #include "courier.h"
+#include "presence.h"
 #include "recent.h"
 #include "reports.h"
 #include "secret.h"
@@ -21,6 +22,9 @@
 #define SEEN_EVERY_MS 10000
 #define SEEN_MAX 500
 
+/* What the errand under way carries. */
+enum errand { NOTHING, CLIENTS, REFUSALS, SEEN, CONNECTIONS };
+
 struct wanted {
     const void *client;
     uint64_t generation;
@@ -35,11 +39,13 @@ struct feed {
     struct sessions *sessions;
     struct courier *listener, *errand;
     struct reports *reports;
+    struct presence *presence;
     char *broker;
     char *position; /* NULL: not followed yet */
     struct recent recent;
     int64_t heard_at, listen_at, errand_at, seen_at; /* the last three: not before */
-    struct wanted batch[BATCH];             /* of the errand under way; none: it carries reports */
+    enum errand carries, carried; /* now, and last */
+    struct wanted batch[BATCH]; /* CLIENTS */
     size_t batch_count, batch_limit;
     struct revoked *revoked;
     const char *trouble;
@@ -57,7 +63,7 @@ static bool open_couriers(struct feed *feed, const struct options *options, cons
     return feed->errand != NULL;
 }
 
-struct feed *feed_new(const struct options *options, struct sessions *sessions, char *why, size_t why_size)
+struct feed *feed_new(const struct options *options, struct sessions *sessions, int64_t now, char *why, size_t why_size)
 {
     char *secret = secret_read(options->secret_file, why, why_size);
     struct feed *feed;
@@ -71,7 +77,8 @@ struct feed *feed_new(const struct options *options, struct sessions *sessions, 
             .seen_at = NEVER, .batch_limit = BATCH};
         feed->broker = strdup(options->broker);
         feed->reports = reports_new();
-        good = feed->broker != NULL && feed->reports != NULL
+        feed->presence = presence_new(now);
+        good = feed->broker != NULL && feed->reports != NULL && feed->presence != NULL
             && open_couriers(feed, options, secret, why, why_size);
     }
     secret_free(secret);
@@ -89,6 +96,7 @@ void feed_free(struct feed *feed)
     courier_free(feed->errand);
     while ((client_id = feed_next_revoked(feed)) != NULL) free(client_id);
     reports_free(feed->reports);
+    presence_free(feed->presence);
     free(feed->position);
     free(feed->broker);
     free(feed);
@@ -237,6 +245,13 @@ static bool renew_all(struct feed *feed, const cJSON *document)
 }
 
 /* A batch whose answer does not fit, or that fails for one of its clients, is asked one by one. */
+static void end_batch(struct feed *feed, bool good)
+{
+    if (!good) want_batch_again(feed);
+    feed->batch_limit = good ? BATCH : 1;
+    feed->batch_count = 0;
+}
+
 static void hear_errand(struct feed *feed, int64_t now)
 {
     struct delivery delivery;
@@ -247,19 +262,16 @@ static void hear_errand(struct feed *feed, int64_t now)
     if (!courier_collect(feed->errand, &delivery)) return;
     why = delivery.why;
     if (why == NULL) document = answer_document(delivery.status, delivery.body, delivery.length, &why);
-    good = document != NULL && (feed->batch_count == 0 || renew_all(feed, document));
+    good = document != NULL && (feed->carries != CLIENTS || renew_all(feed, document));
     cJSON_Delete(document);
-    if (feed->batch_count == 0) {
-        reports_end(feed->reports, good);
-    } else if (!good) {
-        want_batch_again(feed);
-    }
-    if (!good) {
-        feed->trouble = why != NULL ? why : "the answer about clients is not understood";
-        feed->errand_at = now + RETRY_MS;
-    }
-    feed->batch_limit = good ? BATCH : 1;
-    feed->batch_count = 0;
+    if (feed->carries == CLIENTS) end_batch(feed, good);
+    if (feed->carries == REFUSALS) reports_end(feed->reports, good);
+    if (feed->carries == CONNECTIONS) presence_end(feed->presence, good);
+    feed->carried = feed->carries;
+    feed->carries = NOTHING;
+    if (good) return;
+    feed->trouble = why != NULL ? why : "the answer about clients is not understood";
+    feed->errand_at = now + RETRY_MS;
 }
 
 void feed_hear(struct feed *feed, int64_t now)
@@ -310,26 +322,43 @@ static char *next_batch(struct feed *feed)
     return text;
 }
 
+static bool send_errand(struct feed *feed, enum errand carries, char *body, int64_t now)
+{
+    const enum http_route route = carries == CLIENTS ? HTTP_ROUTE_CLIENTS : HTTP_ROUTE_REPORTS;
+
+    if (courier_send(feed->errand, route, body)) {
+        feed->carries = carries;
+        return true;
+    }
+    feed->errand_at = now + RETRY_MS;
+    feed->trouble = "out of memory, or of threads";
+    return false;
+}
+
 static void ask_for_clients(struct feed *feed, int64_t now)
 {
     char *body = next_batch(feed);
 
     if (feed->batch_count == 0) return;
-    if (body != NULL && courier_send(feed->errand, HTTP_ROUTE_CLIENTS, body)) return;
+    if (body != NULL && send_errand(feed, CLIENTS, body, now)) return;
     want_batch_again(feed);
     feed->batch_count = 0;
     feed->errand_at = now + RETRY_MS;
     feed->trouble = "out of memory, or of threads";
 }
 
+static void send_connections(struct feed *feed, int64_t now)
+{
+    char *body = presence_begin(feed->presence, now);
+
+    if (body != NULL && !send_errand(feed, CONNECTIONS, body, now)) presence_end(feed->presence, false);
+}
+
 static void send_reports(struct feed *feed, int64_t now)
 {
     char *body = reports_begin(feed->reports, now);
 
-    if (body == NULL) return;
-    if (courier_send(feed->errand, HTTP_ROUTE_REPORTS, body)) return;
-    reports_end(feed->reports, false);
-    feed->errand_at = now + RETRY_MS;
+    if (body != NULL && !send_errand(feed, REFUSALS, body, now)) reports_end(feed->reports, false);
 }
 
 static char *next_seen(struct feed *feed)
@@ -356,16 +385,23 @@ static void send_seen(struct feed *feed, int64_t now)
     if (now < feed->seen_at) return;
     body = next_seen(feed);
     if (body == NULL) feed->seen_at = now + SEEN_EVERY_MS;
-    else if (!courier_send(feed->errand, HTTP_ROUTE_REPORTS, body)) feed->errand_at = now + RETRY_MS;
+    else (void)send_errand(feed, SEEN, body, now);
 }
 
+static bool is_free(const struct feed *feed, int64_t now)
+{
+    return courier_is_idle(feed->errand) && now >= feed->errand_at;
+}
+
+/* Grants come first, but not twice in a row: where they cannot be had, the rest is told all the same. */
 void feed_ask(struct feed *feed, int64_t now)
 {
     ask_for_changes(feed, now);
-    if (!courier_is_idle(feed->errand) || now < feed->errand_at) return;
-    ask_for_clients(feed, now);
-    if (courier_is_idle(feed->errand) && now >= feed->errand_at) send_reports(feed, now);
-    if (courier_is_idle(feed->errand) && now >= feed->errand_at) send_seen(feed, now);
+    if (is_free(feed, now) && feed->carried != CLIENTS) ask_for_clients(feed, now);
+    if (is_free(feed, now)) send_connections(feed, now);
+    if (is_free(feed, now)) send_reports(feed, now);
+    if (is_free(feed, now)) send_seen(feed, now);
+    if (is_free(feed, now)) ask_for_clients(feed, now);
 }
 
 void feed_check_login(struct feed *feed, const void *client, const char *client_id, const char *username,
@@ -393,4 +429,10 @@ void feed_note_refused(struct feed *feed, const char *client_id, const char *use
                        const char *reason, int64_t now)
 {
     reports_note_refused(feed->reports, &(struct refusal){client_id, username, topic, acc, reason}, now);
+}
+
+void feed_note_connection(struct feed *feed, const char *client_id, bool connected, int64_t now)
+{
+    if (presence_note(feed->presence, client_id, connected, now)) return;
+    feed->trouble = "a connection that came or ended is not told: out of memory, or too many are untold";
 }

@@ -15,8 +15,9 @@
 
 struct feed;
 
-/* The sessions are the caller's and outlive the feed. NULL with the reason in *why. Nothing is asked yet. */
-struct feed *feed_new(const struct options *options, struct sessions *sessions, char *why, size_t why_size);
+/* The sessions are the caller's and outlive the feed. now: the broker began. NULL with the reason in *why. Nothing is
+ * asked yet. */
+struct feed *feed_new(const struct options *options, struct sessions *sessions, int64_t now, char *why, size_t why_size);
 
 /* Takes up to two seconds, for questions that are under way. */
 void feed_free(struct feed *feed);
@@ -42,6 +43,9 @@ bool feed_is_heard(const struct feed *feed, int64_t now);
 
 /* For the log: why the last question of the feed had no answer, once each time; NULL: nothing new. */
 const char *feed_trouble(struct feed *feed);
+
+/* Somebody has come under a client id, or nobody is connected under it any more: to be reported. */
+void feed_note_connection(struct feed *feed, const char *client_id, bool connected, int64_t now);
 
 /* A topic that was refused here, to be reported with others: the first of its kind in each minute is. */
 void feed_note_refused(struct feed *feed, const char *client_id, const char *username, const char *topic, int acc,

@@ -73,20 +73,49 @@ static enum verdict ask_about_login(struct plugin *plugin, const struct mosquitt
     return hooks_ask_login(plugin->hooks, &login, admission);
 }
 
+/* Whatever was connected under this pointer is not any longer. */
+static void end_connection(struct plugin *plugin, const struct mosquitto *client)
+{
+    const char *client_id = sessions_set_offline(plugin->sessions, client);
+
+    if (client_id != NULL && plugin->feed != NULL) feed_note_connection(plugin->feed, client_id, false, now_ms());
+}
+
+/* ~takeover ends the session of whoever may not be here any more. The hooks allow it by what they know of logins, a
+ * moment late; here it is known who is connected, and while the feed is heard who may be. The responder comes again. */
+static bool spares(struct plugin *plugin, const struct identity *identity)
+{
+    const int64_t now = now_ms();
+
+    if (plugin->feed == NULL || !is_given(identity->username) || strcmp(identity->username, "~takeover") != 0) return false;
+    feed_hear(plugin->feed, now);
+    return feed_is_heard(plugin->feed, now) && is_given(identity->client_id)
+        && sessions_is_in_use(plugin->sessions, identity->client_id);
+}
+
+static void note_login(struct plugin *plugin, const struct mosquitto *client, const struct identity *identity,
+                       uint64_t as_of)
+{
+    feed_check_login(plugin->feed, client, identity->client_id, identity->username, as_of);
+    if (identity->username[0] != '~') feed_note_connection(plugin->feed, identity->client_id, true, now_ms());
+}
+
 /* Outside of a reload a known pointer means nothing: it may belong to somebody else by now. */
 static int log_in(struct plugin *plugin, const struct mosquitto *client, const struct identity *identity)
 {
     struct admission admission = {0};
     enum verdict verdict;
 
+    end_connection(plugin, client);
     sessions_forget(plugin->sessions, client);
+    if (spares(plugin, identity)) return BROKER_AUTH;
     verdict = ask_about_login(plugin, client, identity, &admission);
     if (verdict == VERDICT_DENIED) return BROKER_AUTH;
     if (verdict != VERDICT_ALLOWED) return BROKER_UNKNOWN;
     if (!sessions_admit(plugin->sessions, client, identity, admission.grants)) {
         mosquitto_log_printf(BROKER_LOG_WARNING, "provisioning: out of memory: SIGHUP will disconnect a client");
     } else if (plugin->feed != NULL) {
-        feed_check_login(plugin->feed, client, identity->client_id, identity->username, admission.as_of);
+        note_login(plugin, client, identity, admission.as_of);
     }
     return BROKER_SUCCESS;
 }
@@ -202,7 +231,7 @@ static int on_disconnect(int event, void *event_data, void *user_data)
     const struct mosquitto_evt_disconnect *disconnect = event_data;
 
     (void)event;
-    if (disconnect->client != NULL) sessions_set_offline(plugin->sessions, disconnect->client);
+    if (disconnect->client != NULL) end_connection(plugin, disconnect->client);
     return BROKER_SUCCESS;
 }
 
@@ -307,7 +336,7 @@ static bool start_feed(struct plugin *plugin)
 
     plugin->heard_at = plugin->trouble_at = INT64_MIN / 2;
     if (!plugin->options.grants) return true;
-    plugin->feed = feed_new(&plugin->options, plugin->sessions, why, sizeof why);
+    plugin->feed = feed_new(&plugin->options, plugin->sessions, now_ms(), why, sizeof why);
     if (plugin->feed == NULL) mosquitto_log_printf(BROKER_LOG_ERROR, "provisioning: %s", why);
     return plugin->feed != NULL;
 }

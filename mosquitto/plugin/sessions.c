@@ -231,17 +231,43 @@ void sessions_forget(struct sessions *sessions, const void *client)
     session_free(session);
 }
 
-void sessions_set_offline(struct sessions *sessions, const void *client)
+static bool is_connected(const struct session *session)
+{
+    return !session->places[OFFLINE].taken && session->username[0] != '~';
+}
+
+static bool is_connected_under(const struct sessions *sessions, const char *client_id, bool even_revoked)
+{
+    const struct session *session = *bucket(sessions, BY_CLIENT_ID, hash_of_text(sessions, client_id));
+
+    for (; session != NULL; session = session->next[BY_CLIENT_ID]) {
+        if (is_connected(session) && (even_revoked || !session->revoked)
+            && strcmp(session->client_id, client_id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool sessions_is_in_use(const struct sessions *sessions, const char *client_id)
+{
+    return is_connected_under(sessions, client_id, false);
+}
+
+const char *sessions_set_offline(struct sessions *sessions, const void *client)
 {
     struct session *session = find(sessions, client);
+    bool was_connected;
 
-    if (session == NULL) return;
+    if (session == NULL) return NULL;
+    was_connected = is_connected(session);
     /* A second DISCONNECT for a session that is offline, as a takeover brings, makes it the latest again. */
     leave(sessions, OFFLINE, session);
     join(sessions, OFFLINE, session);
-    if (sessions->offline_count > sessions->offline_limit) {
+    if (sessions->offline_count > sessions->offline_limit && sessions->lists[OFFLINE].first != session) {
         sessions_forget(sessions, sessions->lists[OFFLINE].first->client);
     }
+    return was_connected && !is_connected_under(sessions, session->client_id, true) ? session->client_id : NULL;
 }
 
 bool sessions_recognise(const struct sessions *sessions, const void *client, const struct identity *identity,

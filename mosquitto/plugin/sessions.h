@@ -35,7 +35,7 @@ struct ticket {
     const char *client_id, *username;
 };
 
-/* offline_limit: how many clients are remembered after their connection ended, the latest ones. Those that are
+/* offline_limit: how many clients are remembered after their connection ended, the latest ones, at least 1. Those that are
  * connected are all remembered; Mosquitto limits them by its descriptors. NULL: out of memory or of random bytes. */
 struct sessions *sessions_new(size_t offline_limit);
 void sessions_free(struct sessions *sessions);
@@ -47,8 +47,13 @@ bool sessions_admit(struct sessions *sessions, const void *client, const struct 
 
 void sessions_forget(struct sessions *sessions, const void *client);
 
-/* The connection ended; Mosquitto may keep the session and ask for it again. Unknown pointers are ignored. */
-void sessions_set_offline(struct sessions *sessions, const void *client);
+/* The connection ended; Mosquitto may keep the session and ask for it again. Unknown pointers are ignored. Returns the
+ * client id, valid until the table changes, if nobody is connected under it any more; else NULL, as after a takeover. */
+const char *sessions_set_offline(struct sessions *sessions, const void *client);
+
+/* Whether somebody who may be here is connected under a client id: admitted, not revoked, and none of our services,
+ * whose names begin with a tilde. */
+bool sessions_is_in_use(const struct sessions *sessions, const char *client_id);
 
 /* Whether exactly this client was admitted under this pointer, and not revoked since. A part that is NULL matches
  * nothing. may_be_new: this could be a new connection that got the pointer of one that has ended. Then an entry proves

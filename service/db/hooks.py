@@ -37,6 +37,16 @@ class FeedPart(msgspec.Struct):
     changes: list[tuple[str, str]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Takeover:
+    """Whose session it is to end (None: nobody's in particular), and whether somebody else came since, or just then."""
+
+    username: str | None
+    replaced: bool
+    # Of that user, at that broker, under that client id.
+    facts: Facts | None
+
+
 class HookStore:
     """Every call is one statement on a connection that is held, without a round trip when it is given back."""
 
@@ -104,9 +114,14 @@ class HookStore:
         )
         return outcome == "moved"
 
-    async def use_one_time_password(self, secret_sha256: bytes, client_id: str) -> bool:
-        """Whether it was good for this client id; it never is again."""
-        return bool(await self._call("use_one_time_password", secret_sha256, client_id))
+    async def redeem_takeover(self, secret_sha256: bytes, client_id: str, broker: str) -> Takeover | None:
+        """Use a takeover's password up; None: it was not good for this client id at this broker."""
+        document = await self._call("redeem_takeover", secret_sha256, client_id, broker)
+        if document is None:
+            return None
+        found = msgspec.json.decode(document)
+        facts = Facts.from_document(found["facts"]) if found["facts"] is not None else None
+        return Takeover(username=found["username"], replaced=found["replaced"], facts=facts)
 
     async def heartbeat(self) -> None:
         """Time counts while somebody beats."""
@@ -127,3 +142,14 @@ class HookStore:
     async def note_seen(self, seen: Sequence[tuple[int, str, str | None, float]]) -> None:
         """Clients that were seen: (account id, client id, broker that it logged in at or None, seconds since then)."""
         await self._call("note_seen", json.dumps(list(seen)))
+
+    async def note_broker_began(self, broker: str, age: float) -> int:
+        """A broker began so many seconds ago: some of whom it knew before are gone. Returns how many; 0: all are."""
+        gone: int = await self._call("note_broker_began", broker, age)
+        return gone
+
+    async def note_connections(
+        self, event_key: bytes, broker: str, clients: Sequence[tuple[str, bool, float, bool]]
+    ) -> None:
+        """What a broker tells: (client id, whether it is connected, seconds since then, whether an event is due)."""
+        await self._call("note_connections", event_key, broker, json.dumps(list(clients)))

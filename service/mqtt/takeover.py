@@ -30,9 +30,15 @@ _log = log.get("takeover")
 MOST_WAITING = 10_000
 # So many clients of one change; those of a whole account lose their rights all the same.
 MOST_CLIENTS = 10_000
+# So many changes are looked at, and so many sessions ended, at a time.
+CHANGES_AT_ONCE = 2
+ENDS_AT_ONCE = 8
 # A broker that is away for longer has lost its sessions' connections anyway.
 TRIES = 10
 AGAIN_AFTER = 1.0
+# A broker that refuses knows better who is connected, or has not heard of the change yet.
+REFUSALS = 30
+REFUSED_AGAIN_AFTER = 0.2
 
 Change = tuple[str, str]
 
@@ -46,8 +52,10 @@ class Takeovers:
         self._broker = broker
         self._provision = provision
         self._provision_account = provision_account
+        # How often each was tried.
         self._waiting: dict[Change, int] = {}
         self._wake = asyncio.Event()
+        self._ends = asyncio.Semaphore(ENDS_AT_ONCE)
         self._followed = False
 
     def note_changes(self, changes: list[Change], lost: bool, _as_of: int) -> None:
@@ -58,60 +66,92 @@ class Takeovers:
         if lost:
             _log.warning("changes_lost", broker=self._broker)
         for kind, key in changes:
-            if kind in ("client", "user", "account") and len(self._waiting) < MOST_WAITING:
-                self._waiting[kind, key] = 0
-                self._wake.set()
+            if kind in ("client", "user", "account"):
+                self._put((kind, key), 0)
+
+    def _put(self, change: Change, tries: int) -> None:
+        if len(self._waiting) < MOST_WAITING:
+            self._waiting[change] = tries
+            self._wake.set()
 
     async def run(self) -> None:
         """Never returns."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CHANGES_AT_ONCE):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                change = next(iter(self._waiting))
-                tries = self._waiting.pop(change)
-                try:
-                    await self._end_refused(change)
-                except (Unreachable, Refused, *TRANSIENT) as error:
-                    why = str(error) or type(error).__name__
-                    _log.warning("takeover_failed", broker=self._broker, change=change, error=why)
-                    await self._try_again(change, tries + 1)
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            change = next(iter(self._waiting))
+            tries = self._waiting.pop(change)
+            try:
+                await self._end_refused(change, tries)
+            except (Unreachable, *TRANSIENT) as error:
+                why = str(error) or type(error).__name__
+                _log.warning("takeover_failed", broker=self._broker, change=change, error=why)
+                if tries < TRIES:
+                    self._put_later(change, tries + 1, AGAIN_AFTER)
 
-    async def _try_again(self, change: Change, tries: int) -> None:
-        if tries < TRIES:
-            self._waiting.setdefault(change, tries)
-            await asyncio.sleep(AGAIN_AFTER)
+    def _put_later(self, change: Change, tries: int, seconds: float) -> None:
+        """Unless it changes again before that."""
+        asyncio.get_running_loop().call_later(
+            seconds, lambda: None if change in self._waiting else self._put(change, tries)
+        )
 
-    async def _end_refused(self, change: Change) -> None:
+    async def _end_refused(self, change: Change, tries: int) -> None:
+        """Of the change's sessions, those that are to end. Raises Unreachable and what passes of a database."""
         async with self._pool.acquire(timeout=5) as connection:
             refused = await self._find_refused(connection, change)
-        for client_id in refused:
-            await self._end(client_id)
+        outcomes = await asyncio.gather(*(self._end(*client, tries) for client in refused), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
-    async def _find_refused(self, connection: Connection, change: Change) -> list[str]:
-        """Client ids that the change is about and whose last login at this broker would be refused now."""
+    async def _find_refused(self, connection: Connection, change: Change) -> list[tuple[str, str | None]]:
+        """
+        (Client id, username) that the change is about and whose last login at this broker would be refused now; None
+        for a username: nobody may be there under that client id.
+        """
         kind, key = change
         logins = await connection.fetch(_FEED["last_logins"], self._broker, kind, key, MOST_CLIENTS)
-        refused = []
+        refused: list[tuple[str, str | None]] = []
         for username, client_id in logins:
             found = await connection.fetchval(_HOOKS["facts"], self._broker, username, client_id)
             facts = Facts.from_document(msgspec.json.decode(found))
             decision = decide_presence(facts, username, client_id, self._provision_account)
             if isinstance(decision, Denied):
-                refused.append(client_id)
+                refused.append((client_id, username))
         # A login of just now may not be written yet; but without a request nobody has the client id on this broker.
         if self._provision and kind == "client" and not logins:
-            return [] if await connection.fetchval(_REQUESTS["may_connect"], key) else [key]
+            return [] if await connection.fetchval(_REQUESTS["may_connect"], key) else [(key, None)]
         return refused
 
-    async def _end(self, client_id: str) -> None:
-        """One-time password, login, leave."""
+    async def _end(self, client_id: str, username: str | None, tries: int) -> None:
+        """
+        One-time password, login, leave. It is the broker's and the hooks' to refuse where that would end the connection
+        of who may be there; then it is decided anew a moment later.
+        """
         if client_id.startswith("~"):
             return
+        async with self._ends:
+            try:
+                await self._take_over(client_id, username)
+            except Refused as error:
+                if tries < REFUSALS:
+                    self._put_later(("client", client_id), tries + 1, REFUSED_AGAIN_AFTER)
+                else:
+                    _log.warning("takeover_refused", broker=self._broker, client_id=client_id, error=str(error))
+                return
+        _log.info("session_ended", broker=self._broker, client_id=client_id)
+
+    async def _take_over(self, client_id: str, username: str | None) -> None:
         password = keys.new_secret()
         hashed = keys.secret_hash(keys.TAKEOVER, password)
         async with self._pool.acquire(timeout=5) as connection:
-            await connection.execute(_FEED["mint_one_time_password"], hashed, client_id)
+            await connection.execute(_FEED["mint_one_time_password"], hashed, client_id, self._broker, username)
         login = dataclasses.replace(
             self._login,
             client_id=client_id,
@@ -122,4 +162,3 @@ class Takeovers:
         )
         session = await Session.open(login, timeout=4.0)
         await session.close()
-        _log.info("session_ended", broker=self._broker, client_id=client_id)

@@ -34,6 +34,7 @@ from service.core.verdicts import Denied
 from service.db.hooks import BrokerSecrets, HookStore
 from service.db.pool import Unavailable
 from service.memory import Client, Grants, Refusals, Uses
+from service.operations.cases import Rate
 from service.operations.questions import (
     ALLOWED,
     OVER_BUDGET,
@@ -87,6 +88,8 @@ class Admission:
     # Allowed CONNECTs, but those of our own services.
     logins: Refusals = field(default_factory=Refusals)
     uses: Uses = field(default_factory=Uses)
+    # Events of ends that brokers tell, of one client: as many as the responder writes of its own words.
+    share_of_ends: Rate = field(default_factory=lambda: Rate(10 / 3600, 20))
     # (account id, client id): the broker that it logged in at, or None for another sign of life.
     seen: dict[tuple[int, str], Login | None] = field(default_factory=dict)
     brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
@@ -139,17 +142,38 @@ class Admission:
         if refused is not None:
             return denied(refused)
         if question.username == names.TAKEOVER:
-            return await self._connect_takeover(question)
+            return await self._connect_takeover(broker, question)
         if broker.role == "provision" and question.username != names.RESPONDER:
             return await self._connect_with_password(broker, question, client)
         return await self._connect_with_secret(broker, question, client)
 
-    async def _connect_takeover(self, question: ConnectQuestion) -> Verdict:
-        """`~takeover` ends a session by taking its client id over; its password is good once."""
+    async def _connect_takeover(self, broker: BrokerSecrets, question: ConnectQuestion) -> Verdict:
+        """
+        `~takeover` ends a session by taking its client id over; its password is good once.
+
+        Whoever may be there, or came after whom it was minted for, is left alone: their login may be newer than what
+        the responder decided from. What this process has not written yet is written first.
+        """
+        if self.logins.holds(broker.name, question.client_id):
+            await self.write_logins()
         hashed = keys.secret_hash(keys.TAKEOVER, question.password)
-        if await self.store.use_one_time_password(hashed, question.client_id):
-            return ALLOWED
-        return Verdict(Outcome.DENIED, "wrong_password")
+        takeover = await self.store.redeem_takeover(hashed, question.client_id, broker.name)
+        if takeover is None:
+            return Verdict(Outcome.DENIED, "wrong_password")
+        username, facts = takeover.username, takeover.facts
+        may_be_here = username is not None and facts is not None and self.decide(facts, username, question.client_id)
+        return Verdict(Outcome.DENIED, "takeover_too_late") if takeover.replaced or may_be_here else ALLOWED
+
+    async def write_logins(self) -> None:
+        """Count the allowed logins of the last moments. Raises Unavailable, and then they are kept."""
+        logins = self.logins.take()
+        if not logins:
+            return
+        try:
+            await self.store.count_logins(logins)
+        except BaseException:
+            self.logins.give_back(logins)
+            raise
 
     async def _connect_with_secret(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
         """Generated secrets: one SHA-256, so no budget is needed. A login that changes nothing is remembered."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 
+from service import log
+from service.core import names
 from service.core.connect import Present, refuse_names
 from service.core.verdicts import Denied
 from service.db.hooks import BrokerSecrets, FeedPart
@@ -19,6 +22,8 @@ from service.operations.admission import Admission
 
 # So many of a broker's clients are loaded at a time.
 AT_ONCE = 4
+
+_log = log.get("following")
 
 
 async def follow(admission: Admission, position: str | None, wait: float) -> FeedPart:
@@ -76,3 +81,36 @@ async def note_seen(admission: Admission, broker: BrokerSecrets, clients: Sequen
             return  # they are reported again
         if isinstance(decision, Present):
             admission.note_seen(decision, client_id)
+
+
+async def note_connections(
+    admission: Admission, broker: BrokerSecrets, began: float | None, told: Sequence[tuple[str, bool, float]]
+) -> bool:
+    """
+    What a broker tells of its connections: (client id, whether it is connected, since when); `began`: it did, and who
+    was there before is gone. Times are of `time.monotonic`. False: the database did not answer, tell it again.
+
+    In the patience that the plugin has with a question, so that nothing is written after what it told next.
+    """
+    if broker.role != "account":
+        return True
+    try:
+        async with asyncio.timeout(admission.patience):
+            while began is not None and await admission.store.note_broker_began(broker.name, time.monotonic() - began):
+                pass
+            if told:
+                await _note_clients(admission, broker, told)
+    except (Unavailable, TimeoutError) as error:
+        _log.warning("presence_unavailable", broker=broker.name, error=str(error) or type(error).__name__)
+        return False
+    return True
+
+
+async def _note_clients(admission: Admission, broker: BrokerSecrets, told: Sequence[tuple[str, bool, float]]) -> None:
+    now = time.monotonic()
+    clients = [
+        (client_id, connected, now - since, not connected and admission.share_of_ends.allows(client_id, now))
+        for client_id, connected, since in told
+        if names.is_client_id(client_id, names.LONGEST_CLIENT_ID)
+    ]
+    await admission.store.note_connections(admission.event_key, broker.name, clients)

@@ -53,7 +53,7 @@ class LifecycleDesk:
             before = Link(**{name: row[name] for name in Link.__dataclass_fields__})
             after = decide_life(before, topic.said, row["now"])
             await connection.execute(
-                _SQL["update"], row["id"], after.status, after.status_at, after.born_at, after.ends_owed
+                _SQL["update"], row["id"], after.status, after.status_at, after.born_at, after.ends_owed, after.ended_at
             )
             if birth is not None:
                 await _put_device(connection, row, topic, birth)

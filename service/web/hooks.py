@@ -340,13 +340,7 @@ class HooksProcess:
             except Exception:
                 admission.refusals.give_back(refusals)
                 raise
-        logins = admission.logins.take()
-        if logins:
-            try:
-                await admission.store.count_logins(logins)
-            except Exception:
-                admission.logins.give_back(logins)
-                raise
+        await admission.write_logins()
         uses = admission.uses.take()
         if uses:
             try:

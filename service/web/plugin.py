@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -22,6 +23,8 @@ MOST_CLIENTS = 64
 MOST_REPORTED = 1000
 
 Name = Annotated[str, Meta(max_length=65535)]
+# A hundred years at most: as long as no time it leads to is out of range.
+Milliseconds = Annotated[int, Meta(ge=0, le=100 * 365 * 86_400_000)]
 
 
 class Client(Struct, forbid_unknown_fields=True):
@@ -48,9 +51,22 @@ class Refused(Struct, forbid_unknown_fields=True):
     count: Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
-class Reports(Struct, forbid_unknown_fields=True):
-    """What happened since the last report; `seen`: who published."""
+class Connection(Struct, forbid_unknown_fields=True):
+    """What a client id has come to at the broker, and how many milliseconds ago."""
 
+    clientid: Name
+    connected: bool
+    age: Milliseconds
+
+
+class Reports(Struct, forbid_unknown_fields=True):
+    """
+    What happened since the last report; `seen`: who published; `began`: the broker did, so many milliseconds ago, and
+    all that is told of connections is told of those since then.
+    """
+
+    began: Milliseconds | None = None
+    connections: Annotated[list[Connection], Meta(max_length=MOST_REPORTED)] = []
     refused: Annotated[list[Refused], Meta(max_length=MOST_REPORTED)] = []
     seen: Annotated[list[Client], Meta(max_length=MOST_REPORTED)] = []
 
@@ -100,7 +116,8 @@ async def give_clients(request: web.Request) -> web.Response:
 
 
 async def take_reports(request: web.Request) -> web.Response:
-    """`POST /hooks/reports`."""
+    """`POST /hooks/reports`; 503: tell all of it again."""
+    clock = time.monotonic()
     try:
         body = msgspec.json.decode(await request.read(), type=Reports)
     except (ValueError, RecursionError):
@@ -109,6 +126,10 @@ async def take_reports(request: web.Request) -> web.Response:
     for refused in body.refused:
         _count(admission, broker.name, refused)
     await following.note_seen(admission, broker, [(client.username, client.clientid) for client in body.seen])
+    began = None if body.began is None else clock - body.began / 1000
+    told = [(each.clientid, each.connected, clock - each.age / 1000) for each in body.connections]
+    if not await following.note_connections(admission, broker, began, told):
+        return answer(_UNAVAILABLE, 503)
     return answer({"ok": True})
 
 

@@ -15,8 +15,9 @@ WHERE EXISTS (SELECT FROM old);
 DELETE FROM one_time_passwords WHERE expires_at < statement_timestamp();
 
 -- name: mint_one_time_password
--- Good once, for a few seconds, for one client id.
-INSERT INTO one_time_passwords (secret_sha256, client_id) VALUES ($1, $2);
+-- Good once, for a few seconds, for one client id at one broker ($3), to end the session of a user there ($4; NULL: of
+-- nobody in particular).
+INSERT INTO one_time_passwords (secret_sha256, client_id, broker, username) VALUES ($1, $2, $3, $4);
 
 -- name: held
 -- Whether deadlines stand still since a restore.

@@ -12,9 +12,9 @@ SELECT hook_facts($1, $2, $3) || jsonb_build_object('as_of', pg_snapshot_xmin(pg
 -- An allowed login that changes rows: 'moved', or 'changed' where what was decided on no longer stands.
 SELECT hook_login($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 
--- name: use_one_time_password
--- Whether a takeover's password was good; it is not again.
-SELECT hook_use_one_time_password($1, $2);
+-- name: redeem_takeover
+-- Whose session a takeover's password ends, and whether somebody else came since; NULL: it is not good. It never is again.
+SELECT hook_redeem_takeover($1, $2, $3);
 
 -- name: changes
 -- What changed since, and where to go on.
@@ -43,3 +43,11 @@ SELECT note_credential_uses($1::jsonb);
 -- name: note_seen
 -- Clients that were seen.
 SELECT hook_note_seen($1::jsonb);
+
+-- name: note_broker_began
+-- Some of those who were connected at a broker before it began are not; how many.
+SELECT hook_note_broker_began($1, $2);
+
+-- name: note_connections
+-- Connections as their broker tells of them.
+SELECT hook_note_connections($1, $2, $3::jsonb);

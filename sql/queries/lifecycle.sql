@@ -3,14 +3,15 @@
 -- name: lock
 -- The connection of a client id in the account that its topic names, held until what is done with it is committed.
 SELECT c.id, c.account_id, c.device_id, c.status, c.status_at, c.last_login_at, c.born_at, c.ends_owed,
-    clock_timestamp() AS now
+    c.ended_at, clock_timestamp() AS now
 FROM accounts a JOIN device_connections c ON c.account_id = a.id
 WHERE a.name = $1 AND c.client_id = $2 FOR UPDATE OF c;
 
 -- name: update
 -- What was heard of it.
 UPDATE device_connections
-SET status = $2, status_at = $3, born_at = $4, ends_owed = $5, last_seen_at = clock_timestamp()
+SET status = $2, status_at = $3, born_at = $4, ends_owed = $5, ended_at = $6,
+    last_seen_at = clock_timestamp()
 WHERE id = $1;
 
 -- name: put_device

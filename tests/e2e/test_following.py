@@ -9,10 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from embedded.processes import free_port
 from service.operations import devices, users
+from service.operations.administration import Administration
 from tests.e2e.mqtt_raw import Client, Will
 from tests.support.database import Database
 from tests.support.devices import connect_code, eventually
+from tests.support.proxy import cable
 from tests.support.world import World, is_own_plugin
 
 pytestmark = pytest.mark.own_plugin
@@ -141,3 +144,31 @@ async def test_a_disabled_device_is_kicked(world: World) -> None:
     )
     await devices.set_device_enabled(world.admin, "acme", "plain", enabled=False)
     await eventually(lambda: ended(plain))
+
+
+@pytest.mark.long
+async def test_a_cut_between_plugin_and_hooks_is_made_up_for(database: Database, admin: Administration) -> None:
+    """Five seconds: everybody stays, what changed meanwhile is applied, and nobody else is asked for anew."""
+    hooks_port = free_port()
+    world = World(database=database, admin=admin, settings={"PROVISION_HOOKS_PORT": str(hooks_port)})
+    try:
+        await world.prepare()
+        async with cable(hooks_port, world.hooks_port, b"POST /hooks/clients ") as line:
+            await asyncio.to_thread(world.start)
+            names = [f"plain-{number}" for number in range(40)]
+            clients = {name: await come(world, name, await person(world, name)) for name in names}
+            await asyncio.sleep(0.5)  # the feed is heard
+            before = line.times
+            line.pull()
+            await users.set_user_enabled(world.admin, "acme", "plain-7", enabled=False)
+            await asyncio.sleep(5)
+            for name in names[8:]:
+                assert await clients[name].publish(f"acme/{name}/x", b"1", qos=1) == 0, "by what was granted"
+            line.cut = False
+            kicked = clients.pop("plain-7")
+            await eventually(lambda: ended(kicked))
+            assert 1 <= line.times - before <= 3, "not for everybody: the feed goes on from where it was"
+            for name, client in clients.items():
+                assert await client.publish(f"acme/{name}/x", b"1", qos=1) == 0
+    finally:
+        world.close()

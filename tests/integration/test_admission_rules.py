@@ -189,19 +189,24 @@ async def test_the_responders_topics(scene: Scene) -> None:
     assert gate.admission.hasher.hashes == 0
 
 
-async def mint(scene: Scene, client_id: str, *, patient: bool = True) -> str:
+async def mint(
+    scene: Scene, client_id: str, broker: str = ACCOUNT, username: str | None = None, *, patient: bool = True
+) -> str:
     """A one-time password, as the responder makes one; `patient`: with more time than any test takes."""
     password = keys.new_secret()
-    await scene.desk.pool.execute(_FEED["mint_one_time_password"], keys.secret_hash(keys.TAKEOVER, password), client_id)
+    hashed = keys.secret_hash(keys.TAKEOVER, password)
+    await scene.desk.pool.execute(_FEED["mint_one_time_password"], hashed, client_id, broker, username)
     if patient:
         await scene.database.execute("UPDATE one_time_passwords SET expires_at = 'infinity'")
     return password
 
 
 async def test_a_takeovers_password_is_good_once(scene: Scene) -> None:
-    """For one client id, on any broker, whatever the id; with no topics at all."""
+    """For one client id at one broker, whatever the id; with no topics at all."""
     for broker, client_id in ((PROVISION, "gw-1"), (ACCOUNT, "gw-1"), (PROVISION, "~responder"), (ACCOUNT, "a/b c")):
-        password = await mint(scene, client_id)
+        password = await mint(scene, client_id, broker)
+        other = ACCOUNT if broker == PROVISION else PROVISION
+        assert await reason(scene, other, "~takeover", password, client_id) == "wrong_password"
         assert await reason(scene, broker, "~takeover", password, "other") == "wrong_password"
         assert await reason(scene, broker, "~takeover", password + "x", client_id) == "wrong_password"
         assert await reason(scene, broker, "~takeover", password, client_id) == "allowed"
@@ -222,6 +227,27 @@ async def test_a_takeovers_password_is_used_by_one_of_many(scene: Scene) -> None
     password = await mint(scene, "gw-1")
     verdicts = await asyncio.gather(*(scene.gate.connect(ACCOUNT, "~takeover", password, "gw-1") for _ in range(8)))
     assert sum(map(bool, verdicts)) == 1
+
+
+async def test_a_takeover_ends_nobody_who_came_meanwhile(scene: Scene) -> None:
+    """Between the responder's decision and the takeover: the user is enabled again, or another one has logged in."""
+    device = await scene.provision()
+    other = await users.create_person(scene.admin, "acme", "other", ["broker:connect"])
+    password = await mint(scene, "gw-1", username=device.username)
+    assert await reason(scene, ACCOUNT, "~takeover", password, "gw-1") == "takeover_too_late"
+    await users.set_user_enabled(scene.admin, "acme", device.username, enabled=False)
+    password = await mint(scene, "gw-1", username=device.username)
+    assert await reason(scene, ACCOUNT, "~takeover", password, "gw-1") == "allowed"
+    password = await mint(scene, "gw-1", username=device.username)
+    await scene.database.execute(
+        "UPDATE device_connections SET user_id = NULL, reserved_user_id = NULL, coupling = 'LOOSE'"
+    )
+    assert await reason(scene, ACCOUNT, "other", other, "gw-1") == "allowed", "and that login is not written yet"
+    assert await reason(scene, ACCOUNT, "~takeover", password, "gw-1") == "takeover_too_late"
+    password = await mint(scene, "gw-1")
+    assert await reason(scene, ACCOUNT, "~takeover", password, "gw-1") == "takeover_too_late", (
+        "for nobody was to be there"
+    )
 
 
 async def test_secrets_of_one_kind_are_none_of_another(scene: Scene) -> None:

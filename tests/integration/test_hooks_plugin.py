@@ -143,3 +143,31 @@ async def test_reports_are_counted(scene: Scene) -> None:
     (row,) = scene.gate.admission.refusals.take()
     assert (row["count"], row["topic"], row["access"]) == (7, "acme/gw-2/x", "WRITE")
     assert [client_id for _, client_id in scene.gate.admission.seen] == ["gw-1"]
+
+
+async def test_what_a_broker_tells_of_connections_is_written(scene: Scene) -> None:
+    """Bounded in number and age; a provision broker's clients have no status; 503 is told again."""
+    await scene.provision("gw-1")
+    status = "SELECT status FROM device_connections"
+    gone = {"connections": [{"clientid": "gw-1", "connected": False, "age": 0}]}
+    async with serving(scene) as server:
+        assert await post(server, "/hooks/reports", gone, PROVISION) == (200, {"ok": True})
+        assert await scene.database.value(status) == "CONNECTED"
+        for bad in (-1, 10**15, "1", 1.5, None):
+            wrong = {"connections": [{"clientid": "gw-1", "connected": False, "age": bad}]}
+            assert (await post(server, "/hooks/reports", wrong))[0] == 403
+            assert bad is None or (await post(server, "/hooks/reports", {"began": bad}))[0] == 403
+        assert (await post(server, "/hooks/reports", {"connections": gone["connections"] * 1001}))[0] == 403
+        strange = [{"clientid": name, "connected": False, "age": 1} for name in ("a b", "\u0000", "x" * 300)]
+        all_of_it = {"connections": [*strange, *gone["connections"]]}
+        assert await post(server, "/hooks/reports", all_of_it) == (200, {"ok": True})
+        assert await scene.database.value(status) == "DISCONNECTED"
+        back = {"connections": [{"clientid": "gw-1", "connected": True, "age": 3}]}
+        assert await post(server, "/hooks/reports", back) == (200, {"ok": True})
+        assert await scene.database.value(status) == "CONNECTED"
+        assert await post(server, "/hooks/reports", {"began": 3_600_000}) == (200, {"ok": True})
+        assert await scene.database.value(status) == "CONNECTED", "came after that"
+        assert await post(server, "/hooks/reports", {"began": 0, "connections": []}) == (200, {"ok": True})
+        assert await scene.database.value(status) == "DISCONNECTED"
+        await scene.database.execute("ALTER FUNCTION hook_note_connections(bytea, text, jsonb) RENAME TO away")
+        assert (await post(server, "/hooks/reports", gone))[0] == 503

@@ -95,31 +95,109 @@ async def test_a_person_that_is_born_becomes_a_device(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("row", vectors.rows("lifecycle", "stories"), ids=lambda row: row["name"])
-async def test_the_trigger_has_the_rule_of_logins(scene: Scene, row: dict[str, Any]) -> None:
-    """The same stories, the logins as the hooks write them, the rest as the responder does: at their times."""
-    noon = datetime.datetime(2020, 1, 31, 12, tzinfo=datetime.UTC)
+async def test_the_database_has_the_rule_of_logins_and_of_what_brokers_tell(scene: Scene, row: dict[str, Any]) -> None:
+    """The same stories, logins and ends as the hooks write them, the rest as the responder does: at their times."""
+    noon = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
     await scene.database.execute(
-        "INSERT INTO device_connections (account_id, client_id) SELECT id, 'gw-1' FROM accounts WHERE name = 'acme'"
+        "INSERT INTO device_connections (account_id, client_id, broker_id)"
+        " SELECT a.id, 'gw-1', b.id FROM accounts a, brokers b WHERE a.name = 'acme' AND b.name = $1",
+        ACCOUNT,
     )
+    await make_broker(scene, "elsewhere")
+    broker = ACCOUNT
     for what, seconds, expected, owed in row["events"]:
         moment = noon + datetime.timedelta(seconds=seconds)
-        if what == "login":
-            await scene.database.execute("UPDATE device_connections SET last_login_at = $1", moment)
+        broker = "elsewhere" if what == "login_elsewhere" else broker
+        if what.startswith("login"):
+            await scene.database.execute(
+                "UPDATE device_connections SET last_login_at = $1, broker_id = b.id FROM brokers b WHERE b.name = $2",
+                moment, broker,
+            )  # fmt: skip
+        elif what in ("end", "connected"):
+            await told(scene, what == "connected", moment, broker=broker)
         else:
             await tell(scene, what, moment)
         [found] = await scene.database.fetch("SELECT status, ends_owed FROM device_connections")
         assert tuple(found) == (expected, owed), (what, seconds)
 
 
+async def make_broker(scene: Scene, name: str) -> None:
+    """One more account broker."""
+    await scene.database.execute(
+        "INSERT INTO brokers (name, role, secret_sha256, endpoints)"
+        " SELECT $1, role, sha256($2), endpoints FROM brokers WHERE name = $3",
+        name, name.encode(), ACCOUNT,
+    )  # fmt: skip
+
+
+async def told(
+    scene: Scene, connected: bool, moment: datetime.datetime, client_id: str = "gw-1", broker: str = ACCOUNT
+) -> None:
+    """As the hooks pass it on, with its age."""
+    age = (datetime.datetime.now(datetime.UTC) - moment).total_seconds()
+    await scene.gate.store.note_connections(scene.desk.event_key, broker, [(client_id, connected, age, True)])
+
+
+async def age_of_all(scene: Scene, seconds: float) -> None:
+    """As if all of it had been so long ago."""
+    await scene.database.execute(
+        "UPDATE device_connections SET status_at = status_at - make_interval(secs => $1),"
+        " born_at = born_at - make_interval(secs => $1)",
+        seconds,
+    )
+    await scene.database.execute("ALTER TABLE device_connections DISABLE TRIGGER device_connections_login")
+    await scene.database.execute(
+        "UPDATE device_connections SET last_login_at = last_login_at - make_interval(secs => $1)", seconds
+    )
+    await scene.database.execute("ALTER TABLE device_connections ENABLE TRIGGER device_connections_login")
+
+
+async def test_only_the_broker_of_the_last_login_is_believed(scene: Scene) -> None:
+    await scene.provision()
+    await make_broker(scene, "elsewhere")
+    now = datetime.datetime.now(datetime.UTC)
+    for broker in ("elsewhere", "provision-broker", "nobody"):
+        await told(scene, False, now, broker=broker)
+        assert await status(scene) == "CONNECTED", broker
+    await told(scene, False, now, client_id="gw-2")
+    assert await status(scene) == "CONNECTED"
+    await told(scene, False, datetime.datetime.now(datetime.UTC))
+    assert await status(scene) == "DISCONNECTED"
+    assert [kind for kind in await scene.kinds() if kind.startswith("device_")] == ["device_disconnected"]
+
+
+async def test_a_broker_that_began_anew_has_nobody_yet(scene: Scene) -> None:
+    """Gateways are MISSING, others DISCONNECTED; who has logged in since then, or at another broker, stays."""
+    for client_id in ("plain", "gateway", "elsewhere"):
+        await scene.provision(client_id)
+    await life_desk(scene).handle(said("BIRTH", "gateway"), kura_payload.encode(BIRTH), 0)
+    await make_broker(scene, "other")
+    await scene.database.execute(
+        "UPDATE device_connections SET broker_id = b.id FROM brokers b"
+        " WHERE client_id = 'elsewhere' AND b.name = 'other'"
+    )
+    await age_of_all(scene, 100)
+    later = await scene.provision("later")
+    assert await scene.gate.store.note_broker_began("provision-broker", 50.0) == 0
+    assert await scene.gate.store.note_broker_began(ACCOUNT, 50.0) == 2
+    assert await scene.gate.store.note_broker_began(ACCOUNT, 50.0) == 0
+    expected = {"plain": "DISCONNECTED", "gateway": "MISSING", "elsewhere": "CONNECTED", "later": "CONNECTED"}
+    assert {client_id: await status(scene, client_id) for client_id in expected} == expected
+    assert later.client_id == "later"
+    account_id = await scene.database.value("SELECT id FROM accounts WHERE name = 'acme'")
+    await scene.gate.store.note_seen([(account_id, "plain", ACCOUNT, 10.0)])
+    assert await status(scene, "plain") == "CONNECTED", "came again after that"
+
+
 async def tell(scene: Scene, what: str, moment: datetime.datetime) -> None:
     """`decide_life` on the stored row, at another time than now."""
     [row] = await scene.database.fetch(
-        "SELECT status, status_at, last_login_at, born_at, ends_owed FROM device_connections"
+        "SELECT status, status_at, last_login_at, born_at, ends_owed, ended_at FROM device_connections"
     )
     link = decide_life(Link(**dict(row)), Said(what), moment)
     await scene.database.execute(
-        "UPDATE device_connections SET status = $1, status_at = $2, born_at = $3, ends_owed = $4",
-        link.status, link.status_at, link.born_at, link.ends_owed,
+        "UPDATE device_connections SET status = $1, status_at = $2, born_at = $3, ends_owed = $4, ended_at = $5",
+        link.status, link.status_at, link.born_at, link.ends_owed, link.ended_at,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy between a device and its broker that swallows chosen MQTT packets on their way to the device."""
+"""TCP proxies: one that swallows chosen MQTT packets on their way to the device, one that can be cut."""
 
 from __future__ import annotations
 
@@ -72,3 +72,61 @@ async def dropping(target: int, drops: Callable[[int, bytes], bool]) -> AsyncIte
         for task in proxy._tasks:
             task.cancel()
         await asyncio.gather(*proxy._tasks, return_exceptions=True)
+
+
+@dataclass
+class Cable:
+    """
+    Passes everything on, but for while it is `cut`: then what there is ends, and what comes is closed at once.
+
+    `times` counts a word that is `watched` for.
+    """
+
+    target: int
+    watched: bytes = b"\0"
+    cut: bool = False
+    times: int = 0
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def pull(self) -> None:
+        """Cut it."""
+        self.cut = True
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        try:
+            if self.cut:
+                raise ConnectionError
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, up_writer}
+        for source, sink in ((reader, up_writer), (up_reader, writer)):
+            task = asyncio.create_task(self._pass_on(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                self.times += data.count(self.watched)
+                sink.write(data)
+                await sink.drain()
+        self._writers.discard(sink)
+        sink.close()
+
+
+@asynccontextmanager
+async def cable(target: int, port: int, watched: bytes) -> AsyncIterator[Cable]:
+    """From a port to another one."""
+    made = Cable(target, watched)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", port)
+    try:
+        yield made
+    finally:
+        server.close()
+        made.pull()

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core import lifecycle
-from service.core.lifecycle import Link, Said, Topic, decide_life, decide_login, parse_topic, read_birth
+from service.core.lifecycle import (
+    Link,
+    Said,
+    Topic,
+    decide_connected,
+    decide_end,
+    decide_life,
+    decide_login,
+    parse_topic,
+    read_birth,
+)
 from tests.unit import vectors
 from tests.unit.strategies import any_text
 
@@ -24,7 +34,14 @@ def at(seconds: float) -> datetime.datetime:
 
 
 def step(link: Link, what: str, seconds: float) -> Link:
-    return decide_login(link, at(seconds)) if what == "login" else decide_life(link, Said(what), at(seconds))
+    match what:
+        case "login" | "login_elsewhere":
+            return decide_login(link, at(seconds), elsewhere=what == "login_elsewhere")
+        case "end":
+            return decide_end(link, at(seconds))
+        case "connected":
+            return decide_connected(link, at(seconds))
+    return decide_life(link, Said(what), at(seconds))
 
 
 @pytest.mark.parametrize("row", vectors.rows("lifecycle", "stories"), ids=lambda row: row["name"])
@@ -36,7 +53,21 @@ def test_a_story_goes_as_the_table_says(row: dict[str, Any]) -> None:
         assert link.last_login_at is not None or what != "login"
 
 
-@given(st.lists(st.sampled_from([*Said.__members__, "login"]), max_size=20))
+EVENTS = (*Said.__members__, "login", "login_elsewhere", "end", "connected")
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=20))
+def test_who_is_connected_has_no_end(events: list[str]) -> None:
+    """And whoever the broker tells is connected, after an end that it told, is."""
+    link = Link()
+    for seconds, what in enumerate(events):
+        before, link = link, step(link, what, seconds)
+        assert link.status != "CONNECTED" or link.ended_at is None
+        assert not (before.unexplained and what == "connected") or link.status == "CONNECTED"
+    assert decide_end(decide_login(link, at(100)), at(101)).status != "CONNECTED"
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=20))
 def test_a_birth_is_always_the_last_word(events: list[str]) -> None:
     """Whatever came before, a BIRTH is CONNECTED, and the next will is MISSING."""
     link = Link()

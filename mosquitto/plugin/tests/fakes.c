@@ -168,5 +168,6 @@ int mosquitto_kick_client_by_clientid(const char *clientid, bool with_will)
 
     CHECK(clientid != NULL && clientid[0] != '\0' && !with_will, "kicks everybody, or says the will");
     (void)snprintf(fake.kicked + used, sizeof fake.kicked - used, "%s ", clientid);
+    if (fake.on_kick != NULL) fake.on_kick();
     return BROKER_SUCCESS;
 }

@@ -38,6 +38,7 @@ struct fake {
         int questions;
     } couriers[2];
     char kicked[256]; /* client ids, each with a space behind it */
+    void (*on_kick)(void); /* what the broker calls before a kick returns */
     char log[4096];
 };
 

@@ -69,11 +69,13 @@ static struct stage set_up(void)
     struct stage stage = {sessions_new(100), NULL};
 
     CHECK(stage.sessions != NULL, "sessions");
-    stage.feed = feed_new(&options, stage.sessions, why, sizeof why);
+    stage.feed = feed_new(&options, stage.sessions, now, why, sizeof why);
     CHECK(stage.feed != NULL, why);
     CHECK(!feed_is_heard(stage.feed, now), "not heard yet");
     feed_ask(stage.feed, now);
     CHECK(fake.couriers[LISTENER].route == HTTP_ROUTE_CHANGES && fake.couriers[LISTENER].sent[0] == '\0', "begin");
+    CHECK(strcmp(fake.couriers[ERRAND].sent, "{\"began\":0,\"connections\":[]}") == 0, "nobody is connected yet");
+    answer(stage.feed, ERRAND, 200, "{\"ok\":true}");
     answer(stage.feed, LISTENER, 200, FOLLOWED);
     CHECK(feed_is_heard(stage.feed, now), "heard");
     CHECK(sessions_admit(stage.sessions, client(1), &alice, some_grants()), "alice");
@@ -308,6 +310,42 @@ static void check_reports(void)
     tear_down(&stage);
 }
 
+/* Connections are told a second later, before the rest; a report that is lost is told again. */
+static void check_connections(void)
+{
+    struct stage stage = set_up();
+
+    feed_note_connection(stage.feed, "c1", true, now);
+    feed_note_refused(stage.feed, "c1", "alice", "x", 2, "no_grant", now);
+    feed_ask(stage.feed, now + 999);
+    CHECK(strstr(fake.couriers[ERRAND].sent, "connections") == NULL, "not yet");
+    answer(stage.feed, ERRAND, 200, "{\"ok\":true}");
+    now += 1500;
+    feed_ask(stage.feed, now);
+    CHECK(fake.couriers[ERRAND].route == HTTP_ROUTE_REPORTS, "route");
+    CHECK(strcmp(fake.couriers[ERRAND].sent,
+                 "{\"connections\":[{\"clientid\":\"c1\",\"connected\":true,\"age\":1500}]}") == 0, "what");
+    answer(stage.feed, ERRAND, 503, "{\"ok\":false}");
+    CHECK(feed_trouble(stage.feed) != NULL, "said");
+    now += 1000;
+    feed_ask(stage.feed, now);
+    CHECK(strstr(fake.couriers[ERRAND].sent, "\"age\":2500") != NULL, "told again, with its age");
+    answer(stage.feed, ERRAND, 200, "{\"ok\":true}");
+    now += 2000;
+    feed_ask(stage.feed, now);
+    CHECK(!fake.couriers[ERRAND].out, "and then no more");
+    change(&stage, "[[\"user\",\"alice\"]]");
+    feed_note_connection(stage.feed, "c1", false, now);
+    for (int i = 0; i < 2; i++) {
+        now += 2000;
+        feed_ask(stage.feed, now);
+        if (i == 0) CHECK(fake.couriers[ERRAND].route == HTTP_ROUTE_CLIENTS, "grants first");
+        else CHECK(strstr(fake.couriers[ERRAND].sent, "\"connected\":false") != NULL, "but not for ever");
+        answer(stage.feed, ERRAND, 200, "{\"ok\":true,\"clients\":[{\"ok\":null}]}");
+    }
+    tear_down(&stage);
+}
+
 int main(void)
 {
     const int descriptor = mkstemp(path);
@@ -322,6 +360,7 @@ int main(void)
     check_logins();
     check_recent();
     check_reports();
+    check_connections();
     CHECK(unlink(path) == 0, "unlink");
     DONE();
     return 0;

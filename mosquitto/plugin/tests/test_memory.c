@@ -9,6 +9,7 @@
 #include "options.h"
 #include "question.h"
 #include "secret.h"
+#include "presence.h"
 #include "reports.h"
 #include "sessions.h"
 
@@ -104,6 +105,24 @@ static bool reports_once(void)
     return body != NULL;
 }
 
+static bool presence_once(void)
+{
+    struct presence *presence = presence_new(0);
+    bool good = false;
+    char *body;
+
+    if (presence == NULL) return false;
+    if (presence_note(presence, "c", true, 1) && presence_note(presence, "d", false, 1)) {
+        body = presence_begin(presence, 2000);
+        good = body != NULL;
+        presence_end(presence, good);
+        CHECK(presence_count(presence) == (good ? 0 : 2), "told, or kept");
+        cJSON_free(body);
+    }
+    presence_free(presence);
+    return good;
+}
+
 static bool answer_once(void)
 {
     static const char body[] = "{\"error\":\"x\",\"ok\":true}";
@@ -136,7 +155,7 @@ static const struct {
 } parts[] = {
     {"options", options_once}, {"secret", secret_once},     {"question", question_once},
     {"answer", answer_once},   {"sessions", sessions_once}, {"grants", grants_once},
-    {"reports", reports_once},
+    {"reports", reports_once}, {"presence", presence_once},
 };
 
 int main(void)

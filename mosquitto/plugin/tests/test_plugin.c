@@ -269,6 +269,15 @@ static void hear(int courier, const char *body)
 
 #define FOLLOWED "{\"ok\":true,\"position\":\"1:1:\",\"as_of\":\"1\",\"lost\":false,\"changes\":"
 
+/* Mosquitto 2.0.11 ends the connection and asks for each subscription again, on the same stack. */
+static void end_kicked(void)
+{
+    disconnect(&alice);
+    CHECK(check_access(&alice, "own/c1/x", 4) == BROKER_ACL_DENIED, "a subscription of who is kicked");
+    CHECK(check_access(&alice, "own/c1/gone", 2) == BROKER_ACL_DENIED, "its will");
+    disconnect(&alice);
+}
+
 /* With the feed heard nobody is asked; who lost the right to be here is kicked, and may do nothing until it logs in. */
 static void check_grants(void)
 {
@@ -276,6 +285,8 @@ static void check_grants(void)
 
     tick();
     hear(0, FOLLOWED "[]}");
+    CHECK(strstr(fake.couriers[1].sent, "\"began\":") != NULL, "nobody is connected any more");
+    hear(1, "{\"ok\":true}");
     tick();
     hooks_answer(200, "{\"ok\":true,\"as_of\":\"5\",\"grants\":[[\"own/c1/#\",3],[\"other/+\",4]]}");
     CHECK(log_in(&alice, "alice", "pw") == BROKER_SUCCESS, "in");
@@ -296,7 +307,9 @@ static void check_grants(void)
     hear(1, "{\"ok\":true,\"clients\":[{\"ok\":false}]}");
     CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_ACL_DENIED, "revoked");
     CHECK(fake.kicked[0] == '\0', "not within an event of its own");
+    fake.on_kick = end_kicked;
     tick();
+    fake.on_kick = NULL;
     CHECK(strcmp(fake.kicked, "c1 ") == 0, "kicked");
     CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_ACL_DENIED && fake.questions == before + 2, "still revoked");
     hooks_answer(200, "{\"ok\":true,\"as_of\":\"5\",\"grants\":[[\"own/c1/#\",3]]}");
@@ -354,6 +367,78 @@ static void check_silence(void)
     ahead = 0;
 }
 
+static bool told(const char *client_id, bool connected)
+{
+    char row[128];
+
+    (void)snprintf(row, sizeof row, "{\"clientid\":\"%s\",\"connected\":%s,", client_id, connected ? "true" : "false");
+    return strstr(fake.couriers[1].sent, row) != NULL;
+}
+
+/* All that is to be told goes out, and is heard. */
+static void settle(void)
+{
+    for (int i = 0; i < 8; i++) {
+        if (fake.couriers[0].out) hear(0, FOLLOWED "[]}");
+        if (fake.couriers[1].out) hear(1, "{\"ok\":true}");
+        ahead += 1;
+        tick();
+        if (strstr(fake.couriers[1].sent, "connections") != NULL && fake.couriers[1].out) return;
+    }
+    fake.couriers[1].sent[0] = '\0';
+}
+
+#define LET_IN(name) "{\"ok\":true,\"as_of\":\"5\",\"grants\":[[\"own/" name "/#\",3]]}"
+
+/* Pointers are Mosquitto's; client ids come and go under them. */
+static void check_presence(void)
+{
+    struct mosquitto old = {.id = "p1", .username = "alice"}, new = {.id = "p1", .username = "alice"};
+    struct mosquitto service = {.id = "p1", .username = "~takeover"}, refused = {.id = "p2", .username = "bob"};
+    int before;
+
+    settle();
+    hooks_answer(200, LET_IN("p1"));
+    CHECK(log_in(&old, "alice", "pw") == BROKER_SUCCESS, "in");
+    settle();
+    CHECK(told("p1", true), "connected");
+    CHECK(log_in(&new, "alice", "pw") == BROKER_SUCCESS, "taken over");
+    CHECK(check_access(&old, "own/p1/gone", 2) == BROKER_SUCCESS, "the old one's will, under its own pointer");
+    disconnect(&old);
+    settle();
+    CHECK(told("p1", true), "the new one is connected, and the old one's end is no end");
+    CHECK(check_access(&old, "own/p1/x", 1) == BROKER_SUCCESS, "a session without a connection is read with its pointer");
+    before = fake.questions;
+    CHECK(log_in(&service, "~takeover", "pw") == BROKER_AUTH, "who may be here is not taken over");
+    CHECK(fake.questions == before, "and the hooks are not asked");
+    new.id = NULL;
+    disconnect(&new);
+    settle();
+    CHECK(told("p1", false), "refused after all: its id is gone, and it is known by its pointer");
+    CHECK(log_in(&service, "~takeover", "pw") == BROKER_SUCCESS, "nobody is connected");
+    disconnect(&service);
+    settle();
+    CHECK(!told("p1", true) && !told("p1", false), "our services are nobody's devices");
+    hooks_answer(403, "");
+    CHECK(log_in(&refused, "bob", "pw") == BROKER_AUTH, "refused");
+    refused.id = NULL;
+    disconnect(&refused);
+    settle();
+    CHECK(!told("p2", true) && !told("p2", false), "never was here");
+    new.id = "p1";
+    hooks_answer(200, LET_IN("p1"));
+    CHECK(log_in(&new, "alice", "pw") == BROKER_SUCCESS, "in");
+    settle();
+    new.id = "p3";
+    hooks_answer(200, LET_IN("p3"));
+    CHECK(log_in(&new, "alice", "pw") == BROKER_SUCCESS, "somebody else under its pointer");
+    settle();
+    CHECK(told("p1", false) && told("p3", true), "so it is gone");
+    disconnect(&new);
+    settle();
+    ahead = 0;
+}
+
 int main(void)
 {
     const int descriptor = mkstemp(path);
@@ -368,6 +453,7 @@ int main(void)
     check_accesses();
     check_grants();
     check_silence();
+    check_presence();
     check_reload_window();
     check_new_secret();
     stop();

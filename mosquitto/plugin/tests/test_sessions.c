@@ -93,13 +93,15 @@ static void check_limit(void)
     sessions_free(sessions);
 }
 
-static void check_limit_of_nothing(void)
+static void check_limit_of_one(void)
 {
-    struct sessions *sessions = sessions_new(0);
+    struct sessions *sessions = sessions_new(1);
 
-    CHECK(sessions_admit(sessions, client(1), &alice, NULL), "admit");
-    sessions_set_offline(sessions, client(1));
-    CHECK(sessions_count(sessions) == 0, "nothing is kept");
+    for (size_t i = 1; i < 4; i++) {
+        CHECK(sessions_admit(sessions, client(i), &alice, NULL), "admit");
+        CHECK(sessions_set_offline(sessions, client(i)) != NULL, "who it was is still there");
+        CHECK(sessions_count(sessions) == 1, "and nobody else");
+    }
     sessions_free(sessions);
 }
 
@@ -153,14 +155,40 @@ static void check_against_model(void)
     sessions_free(sessions);
 }
 
+/* AUTH of the new one, DISCONNECT of the old one, in this order: the client id stays in use. */
+static void check_takeover(void)
+{
+    static const struct identity service = {"c1", "~takeover", "pw"}, bob = {"c1", "bob", "pw"};
+    struct sessions *sessions = sessions_new(LIMIT);
+    const char *gone;
+
+    CHECK(sessions != NULL && sessions_admit(sessions, client(1), &alice, NULL), "old");
+    CHECK(sessions_is_in_use(sessions, "c1") && !sessions_is_in_use(sessions, "c2"), "in use");
+    CHECK(sessions_admit(sessions, client(2), &bob, NULL), "new");
+    CHECK(sessions_set_offline(sessions, client(1)) == NULL, "the new one is connected");
+    CHECK(sessions_set_offline(sessions, client(1)) == NULL, "a second DISCONNECT of the old one");
+    CHECK(sessions_is_in_use(sessions, "c1"), "the new one");
+    gone = sessions_set_offline(sessions, client(2));
+    CHECK(gone != NULL && strcmp(gone, "c1") == 0, "nobody any more");
+    CHECK(sessions_set_offline(sessions, client(2)) == NULL, "once");
+    CHECK(!sessions_is_in_use(sessions, "c1"), "offline");
+    CHECK(sessions_admit(sessions, client(1), &alice, NULL), "again");
+    CHECK(sessions_admit(sessions, client(3), &service, NULL), "our service takes over");
+    CHECK(sessions_set_offline(sessions, client(1)) != NULL, "which is nobody's connection");
+    CHECK(sessions_set_offline(sessions, client(3)) == NULL, "nor is its end");
+    CHECK(sessions_set_offline(sessions, client(9)) == NULL && sessions_set_offline(sessions, NULL) == NULL, "unknown");
+    sessions_free(sessions);
+}
+
 int main(void)
 {
     check_recognition();
     check_reused_pointer();
     check_limit();
-    check_limit_of_nothing();
+    check_limit_of_one();
     check_against_model();
     sessions_free(NULL);
+    check_takeover();
     DONE();
     return 0;
 }
