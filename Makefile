@@ -47,7 +47,7 @@ check:  ## ruff, mypy, squawk, C warnings as errors
 	$(MAKE) -s -C mosquitto/plugin clean all
 
 bench:  ## print the figures in seconds beside their goals
-	@embedded/install.sh dev
+	@embedded/install.sh bench
 	@$(PYTHON) -m bench
 
 lock:  ## renew the hashed locks

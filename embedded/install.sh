@@ -3,6 +3,7 @@
 #
 #   embedded/install.sh run    what `make up` needs
 #   embedded/install.sh dev    and what tests and checks need
+#   embedded/install.sh bench  and what measurements need
 #
 # Run again it changes nothing. Services that the packages bring along are neither started nor left enabled.
 set -eu
@@ -18,13 +19,16 @@ as_root() {
     fi
 }
 
+is_dev() { [ "$kind" = dev ] || [ "$kind" = bench ]; }
+
 missing() {
     command -v cc >/dev/null 2>&1 || say gcc libc6-dev
     find_header mosquitto_plugin.h || say mosquitto-dev
     find_header cjson/cJSON.h || say libcjson-dev
     find_header curl/curl.h || say libcurl4-openssl-dev
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v mosquitto >/dev/null 2>&1 || say mosquitto
-    [ "$kind" != dev ] || command -v curl >/dev/null 2>&1 || say curl
+    ! is_dev || command -v curl >/dev/null 2>&1 || say curl
+    [ "$kind" != bench ] || PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v haproxy >/dev/null 2>&1 || say haproxy
     has_postgres || say postgresql
     good_python "$(python_program)" || say python3 python3-venv
 }
@@ -40,7 +44,7 @@ has_postgres() {
     command -v initdb >/dev/null 2>&1 && return 0
     for program in /usr/lib/postgresql/*/bin/initdb; do [ -x "$program" ] && return 0; done
     # Tests can do with the server of a wheel.
-    [ "$kind" = dev ] && [ "$(uname -sm)" = "Linux x86_64" ] && [ "${NO_DEBIAN_POSTGRES:-}" = 1 ]
+    is_dev && [ "$(uname -sm)" = "Linux x86_64" ] && [ "${NO_DEBIAN_POSTGRES:-}" = 1 ]
 }
 
 python_program() {
@@ -81,7 +85,7 @@ install_debian() {
     unguard
     trap - EXIT HUP INT TERM
     [ "$status" -eq 0 ] || { say "The packages could not be installed." >&2; exit 1; }
-    for service in mosquitto postgresql; do
+    for service in mosquitto postgresql haproxy; do
         case " $* " in *" $service "*)
             if command -v systemctl >/dev/null 2>&1; then as_root systemctl disable --quiet "$service" >/dev/null 2>&1 || true; fi
         esac
@@ -90,7 +94,7 @@ install_debian() {
 
 install_python() {
     lock=requirements.txt
-    [ "$kind" = dev ] && lock=requirements-dev.txt
+    if is_dev; then lock=requirements-dev.txt; fi
     stamp=$(sha256sum "$lock" | cut -c1-64)
     if [ -x .venv/bin/python ] && grep -qs "$stamp" .venv/installed; then return; fi
     [ -x .venv/bin/python ] || "$(python_program)" -m venv .venv
