@@ -11,6 +11,7 @@ import csv
 import datetime
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +23,16 @@ from service import configuration_file
 from service.configuration_file import MOST_BYTES
 from service.core import applications, device_config
 from service.core.imports import COLUMNS, NEEDED, Row
-from service.core.problems import InvalidInput, Problem
+from service.core.problems import InvalidInput, Problem, shown
 from service.core.requests import NewRequest
 
 FORMATS = ("csv", "ndjson")
 # In bytes. A row with a configuration in it is long; one that never ends is no row.
 LONGEST_LINE = 2 * MOST_BYTES
+# As far as a problem shows it, in characters.
+LONGEST_PATH = 1024
+# Names that are not columns, or are given twice, as far as they are told.
+MOST_UNKNOWN = 20
 # Files that rows name, kept: many rows name the same.
 MOST_KEPT = 256
 _ENDINGS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
@@ -138,14 +143,14 @@ class Reader:
             if len(header) == 1 and separator in header[0]:
                 text = f"is separated by {name}, as Excel does in some languages: save it with commas"
                 raise _file_problem("separator", text)
-        unknown = [name for name in header if name not in COLUMNS]
+        unknown = [name for name in header if name not in COLUMNS][:MOST_UNKNOWN]
         problems = [
-            _problem("file", "unknown_column", f"has a column {name!r}; columns are {', '.join(COLUMNS)}")
+            _problem("file", "unknown_column", f"has a column {shown(name)!r}; columns are {', '.join(COLUMNS)}")
             for name in unknown
         ]
         problems += [
-            _problem("file", "duplicate_column", f"has the column {name!r} twice")
-            for name in sorted({name for name in header if header.count(name) > 1})
+            _problem("file", "duplicate_column", f"has the column {shown(name)!r} twice")
+            for name in _twice(header)[:MOST_UNKNOWN]
         ]
         problems += [
             _problem("file", "missing_column", f"has no column {name!r} in its header")
@@ -166,7 +171,8 @@ class Reader:
                 wrong = [_problem("row", "not_json", "is not JSON")]
             else:
                 if isinstance(document, _Object):
-                    twice = [_problem(str(name), "duplicate", "is given twice") for name in document.twice]
+                    names = document.twice[:MOST_UNKNOWN]
+                    twice = [_problem(shown(name), "duplicate", "is given twice") for name in names]
                     yield self._read(number, dict(document), is_text=False, problems=twice)
                     continue
                 wrong = [_problem("row", "not_an_object", "is not a JSON object")]
@@ -174,13 +180,12 @@ class Reader:
 
     def _read(self, line: int, given: Mapping[str, Any], *, is_text: bool, problems: Iterable[Problem] = ()) -> Read:
         """Every value as its field has it, and every problem."""
-        found = list(problems)
+        unknown = [name for name, raw in given.items() if raw is not None and name not in COLUMNS][:MOST_UNKNOWN]
+        text = f"is unknown; columns are {', '.join(COLUMNS)}"
+        found = [*problems, *(_problem(shown(name), "unknown_column", text) for name in unknown)]
         values: dict[str, Any] = {}
         for name, raw in {**self.defaults, **given}.items():
-            if raw is None:
-                continue
-            if name not in COLUMNS:
-                found.append(_problem(_shown(name), "unknown_column", f"is unknown; columns are {', '.join(COLUMNS)}"))
+            if raw is None or name not in COLUMNS:
                 continue
             try:
                 values[name] = self._value(name, raw, is_text=is_text)
@@ -225,7 +230,11 @@ class Reader:
             return bad
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "cannot be read"
-            return _Bad(_problem(name, "unreadable", f"{path}: {why}"))
+            return _Bad(_problem(name, "unreadable", f"{shown(path, LONGEST_PATH)}: {why}"))
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, times in Counter(names).items() if times > 1)
 
 
 class _Object(dict[str, Any]):
@@ -237,17 +246,12 @@ class _Object(dict[str, Any]):
     def of(cls, pairs: list[tuple[str, Any]]) -> _Object:
         """Called by the parser."""
         made = cls(pairs)
-        names = [name for name, _ in pairs]
-        made.twice = sorted({name for name in names if names.count(name) > 1}) if len(made) < len(pairs) else ()
+        made.twice = _twice(name for name, _ in pairs) if len(made) < len(pairs) else ()
         return made
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
-
-
-def _shown(name: str) -> str:
-    return name[:64].encode("ascii", "backslashreplace").decode()
 
 
 def _check_text(name: str, raw: str) -> None:

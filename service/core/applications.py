@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from service.core.problems import Problem
+from service.core.problems import MOST_PROBLEMS, Problem
 
 FIELD = "applications"
 MOST_APPLICATIONS = 9
@@ -43,6 +44,8 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], list[Problem]]:
         return [], [Problem(field=FIELD, rule="not_a_list", text=f"must be a JSON list of objects with {_NAMES}")]
     problems: list[Problem] = []
     for place, pairs in enumerate(document, 1):
+        if len(problems) >= MOST_PROBLEMS:
+            break
         if not isinstance(pairs, _Pairs):
             problems.append(Problem(field=FIELD, rule="fields", text=f"{place}: must be an object with {_NAMES}"))
         elif len(dict(pairs)) < len(pairs):
@@ -55,7 +58,11 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def check_applications(applications: Sequence[Mapping[str, Any]], most: int = MOST_APPLICATIONS) -> Iterator[Problem]:
-    """Every problem, each naming the application by its place from 1."""
+    """Every problem up to `MOST_PROBLEMS`, each naming the application by its place from 1."""
+    return islice(_check(applications, most), MOST_PROBLEMS)
+
+
+def _check(applications: Sequence[Mapping[str, Any]], most: int) -> Iterator[Problem]:
     if len(applications) > most:
         yield Problem(field=FIELD, rule="too_many", text=f"at most {most} applications")
     seen: set[Any] = set()

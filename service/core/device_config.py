@@ -11,9 +11,10 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-from service.core.problems import Problem
+from service.core.problems import MOST_PROBLEMS, Problem, shown
 
 TRANSPORT = "org.eclipse.kura.core.data.transport.mqtt.MqttDataTransport"
 # The page writes `clientId`, Kura `client-id`: both are removed.
@@ -115,7 +116,8 @@ def assemble(
     components: Iterable[tuple[str, Iterable[tuple[str, Any]] | None]], read: Read
 ) -> tuple[dict[str, dict[str, Value]], list[Problem]]:
     """
-    A configuration from what a file says, in whatever format: what could be read, and every problem.
+    A configuration from what a file says, in whatever format: what could be read, and every problem, up to
+    `MOST_PROBLEMS`; what comes after is not read.
 
     `read` makes a value of what stands for one; None instead of a component's parameters: they are none at all.
     """
@@ -126,7 +128,11 @@ def assemble(
         problems += _check_component(component, parameters, component in seen)
         seen.add(component)
         if parameters is not None:
-            problems += _read_parameters(component, parameters, configuration.setdefault(component, {}), read)
+            found = _read_parameters(component, parameters, configuration.setdefault(component, {}), read)
+            problems += islice(found, MOST_PROBLEMS)
+        if len(problems) >= MOST_PROBLEMS:
+            more = problem("too_many_problems", f"has more than {MOST_PROBLEMS} problems")
+            return configuration, [*problems[:MOST_PROBLEMS], more]
     if len(configuration) > MAX_COMPONENTS or sum(map(len, configuration.values())) > MAX_PARAMETERS:
         problems.append(problem("too_many", f"at most {MAX_COMPONENTS} components and {MAX_PARAMETERS} parameters"))
     return configuration, problems
@@ -158,12 +164,12 @@ def _is_text(text: str) -> bool:
 def _check_component(component: str, parameters: object | None, seen: bool) -> Iterator[Problem]:
     if not _is_name(component):
         yield problem(
-            "component_name", f"a component's name must have 1 to {NAME_MAX_LENGTH} characters: {component[:64]!r}"
+            "component_name", f"a component's name must have 1 to {NAME_MAX_LENGTH} characters: {shown(component)!r}"
         )
     if seen:
-        yield problem("duplicate_component", f"component {component!r} is given twice")
+        yield problem("duplicate_component", f"component {shown(component)!r} is given twice")
     if parameters is None:
-        yield problem("component", f"component {component!r} must be an object of parameters")
+        yield problem("component", f"component {shown(component)!r} must be an object of parameters")
 
 
 def _read_parameters(
@@ -172,17 +178,17 @@ def _read_parameters(
     seen: set[str] = set()
     for name, raw in pairs:
         if name in seen and not is_overridden(component, name):
-            yield problem("duplicate_parameter", f"{component}.{name} is given twice")
+            yield problem("duplicate_parameter", f"{shown(component)}.{shown(name)} is given twice")
         seen.add(name)
         if not _is_name(name) and not is_overridden(component, name):
             yield problem(
-                "parameter_name", f"{component}: a parameter's name must have 1 to {NAME_MAX_LENGTH} characters"
+                "parameter_name", f"{shown(component)}: a parameter's name must have 1 to {NAME_MAX_LENGTH} characters"
             )
         value = read(raw)
         if isinstance(value, Value):
             into[name] = value
         elif not is_overridden(component, name):
-            yield problem(value.rule, f"{component}.{name}: {value.text}")
+            yield problem(value.rule, f"{shown(component)}.{shown(name)}: {value.text}")
 
 
 _NO_JSON_VALUE = Misfit(

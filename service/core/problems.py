@@ -22,6 +22,18 @@ class Problem:
         return f"{self.field}: {self.text}"
 
 
+# Of one bad input so many are told: whoever has mended them is told the next.
+MOST_PROBLEMS = 100
+# In characters: a bad name may be as long as the input that it stands in, and stand in many problems.
+LONGEST_SHOWN = 64
+
+
+def shown(name: str, longest: int = LONGEST_SHOWN) -> str:
+    """A name from bad input, cut and fit to be sent: of lone surrogates there are the escapes."""
+    cut = name if len(name) <= longest else name[:longest] + "…"
+    return cut.encode("utf-8", "backslashreplace").decode()
+
+
 class InvalidInput(Exception):
     """Input was refused and nothing was changed. `problems` holds every broken rule."""
 
