@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export UP_POSTGRES_PORT UP_PROVISION_PORT UP_ACCOUNT_PORT UP_PROVISION_TLS_PORT UP_ACCOUNT_TLS_PORT
 export UP_HOOKS_PORT UP_HOOKS_METRICS_PORT UP_RESPONDER_METRICS_PORT UP_API_PORT UP_API_METRICS_PORT
 
-.PHONY: help up down clean logs test test-long check bench migrate lock schema docs proto
+.PHONY: help up down clean logs test test-long fuzz check bench migrate lock schema docs proto
 
 help:  ## this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ test:  ## all tests but the long ones (needs nothing running, leaves nothing run
 test-long:  ## the long ones as well: bulk, races
 	@embedded/install.sh dev
 	@$(PYTHON) -m pytest --timeout=1800 $(ARGS)
+
+fuzz:  ## libFuzzer over every parser, SECONDS (60) each: make fuzz TARGET=ask
+	@embedded/install.sh dev
+	@for target in $(or $(TARGET),$$($(PYTHON) -m tests.fuzz.targets)); do \
+		echo "== $$target"; $(PYTHON) -m tests.fuzz.run $$target $(or $(SECONDS),60) || exit 1; done
+	@$(MAKE) -s -C mosquitto/plugin fuzz SECONDS=$(or $(SECONDS),60)
 
 check:  ## ruff, mypy, squawk, C warnings as errors
 	@embedded/install.sh dev

@@ -1,0 +1,1 @@
+"""Bad input for everything that reads what strangers send: targets, seeds, corpus."""
