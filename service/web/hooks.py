@@ -214,6 +214,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except web.HTTPException as error:  # no such route, or not POST
         return web.Response(status=error.status, body=b'{"ok":false}', content_type="application/json")
+    except ConnectionError:  # who asked went away before all of the question was here
+        return respond(MALFORMED)
     except Exception:
         _log.error("question_failed", path=request.path, broker=broker.name, exc_info=True)
         return respond(Verdict(Outcome.UNAVAILABLE, "internal_error"))
