@@ -142,24 +142,23 @@ async def attack(world: World, devices: int, command: str) -> None:
         await asyncio.gather(
             *(attackers.run(f"bad-{n}", attackers.mutated(chance, EACH), chance) for n, chance in chances.items())
         )
-    amid = await good_ask(world, "good-2")
 
     async def all_handled() -> bool:
-        return sum(counts(world.responder).values()) >= attackers.taken + 2
+        return sum(counts(world.responder).values()) >= attackers.taken + 1
 
-    await eventually(all_handled, patience=100)
-    after = await good_ask(world, "good-3")
+    await eventually(all_handled, patience=600)
+    after = await good_ask(world, "good-2")
     handled, grown = counts(world.responder), resident_mb(world.responder) - begun
     assert world.responder.pid() == pid
     await check_nothing_waits(world)
-    good = handled == {"done": attackers.taken + 3} and grown <= GROWTH_MB
+    good = handled == {"done": attackers.taken + 2} and grown <= GROWTH_MB
     reached = (
-        f"{attackers.taken} taken by the broker, {handled.get('done', 0) - 3} handled, 0 exits, 0 un-acknowledged, "
-        f"RSS {grown:+.1f} MB, next good ask {first:.2f} s and {after:.2f} s, behind what waited {amid:.2f} s"
+        f"{attackers.taken} taken by the broker, {handled.get('done', 0) - 2} handled, 0 exits, 0 un-acknowledged, "
+        f"RSS {grown:+.1f} MB, next good ask {first:.2f} s and {after:.2f} s"
     )
     asked = f"0 exits, 0 un-acknowledged, RSS + <= {GROWTH_MB:.0f} MB, next good ask <= {GOAL_SECONDS:.0f} s"
     figures.record("G8", "malformed payloads to the responder", asked, reached, command, good)
-    assert handled == {"done": attackers.taken + 3}
+    assert handled == {"done": attackers.taken + 2}
     assert attackers.taken > devices * EACH * 0.9
     assert grown <= GROWTH_MB
 
@@ -170,7 +169,7 @@ async def check_nothing_waits(world: World) -> None:
     assert log.count('"responder_active"') == 2, "once at each broker: no connection was lost"
     world.responder.kill()
     world.start(world.responder)
-    await good_ask(world, "good-4")
+    await good_ask(world, "good-3")
     assert counts(world.responder) == {"done": 1}
 
 
