@@ -120,7 +120,8 @@ WORDS: tuple[bytes, ...] = (
     b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b"\\u0000", b"\\ud800", b"\\udfff", b"null", b"true", b"NaN",
     b"1e999", b"-0", b"9" * 400, b"\0", b"\xff", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"\xe2\x80\xa8", b"\n", b"\r\n",
     b"&", b"=", b"%00", b"%FF", b"<", b">", b"/>", b"<!DOCTYPE", b"<![CDATA[", b"&#0;", b"xmlns", b"$", b"+", b"#",
-    b"/", b"~", b"$share/", b"\x1f\x8b\x08", b"\x2a", b"\x0a", b"\x12", b"\xff\xff\xff\xff\x0f", b"\x80" * 10, b"x" * 300,
+    b"/", b"~", b"$share/", b"\x1f\x8b\x08", b"\x2a", b"\x0a", b"\x12", b"\xff\xff\xff\xff\x0f",
+    b"\x80" * 10, b"x" * 300,
 )  # fmt: skip
 
 

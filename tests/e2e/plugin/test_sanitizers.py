@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,15 +33,15 @@ def runtime() -> str:
     return found.stdout.strip()
 
 
-@pytest.fixture
-async def checked(checked_plugin: Path, new_broker: Callable[..., Broker]) -> Broker:
-    """A broker whose every access to memory is looked at.
+async def start_checked(checked_plugin: Path, new_broker: Callable[..., Broker], **arguments: Any) -> Broker:
+    """
+    A broker whose every access to memory is looked at.
 
     It is started as the user that Mosquitto would become: after a change of user a process cannot be traced by its
     children, and LeakSanitizer looks for leaks from a child.
     """
     suppressions = Path(__file__).with_name("leaks.txt")
-    broker = new_broker(plugin=checked_plugin, become=service_user())
+    broker = new_broker(plugin=checked_plugin, become=service_user(), **arguments)
     copy = broker.folder / "leaks.txt"
     copy.write_text(suppressions.read_text())
     broker.environment = {
@@ -51,6 +52,12 @@ async def checked(checked_plugin: Path, new_broker: Callable[..., Broker]) -> Br
     }
     await broker.start()
     return broker
+
+
+@pytest.fixture
+async def checked(checked_plugin: Path, new_broker: Callable[..., Broker]) -> Broker:
+    """With the usual options."""
+    return await start_checked(checked_plugin, new_broker)
 
 
 async def ends_clean(broker: Broker) -> None:
