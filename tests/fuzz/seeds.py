@@ -43,7 +43,7 @@ REQUEST = {
     "additional_device_configuration": CONFIGURATION, "applications": [APPLICATION], "expires_on": None,
     "activates_on": "2030-01-01T00:00:00Z", "maximum_attempts": 5, "start_on_birth": False,
 }  # fmt: skip
-METRICS = {
+METRICS: dict[str, kura_payload.Metric] = {
     "activationKey": "k" * 32, "username": "factory", "provisioningCertificateVersion": 1, "job.id": 2**62,
     "response.code": 200, "response.exception.message": "why", "dp.download.status": "COMPLETED", "on": True,
     "dp.install.status": "FAILED", "dp.install.error.message": "disk", "double": 1.5, "bytes": b"\0\xff",
