@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEVICES = 50_000
 # So many are asked about while memory holds them all; cold ones go round all devices.
 KNOWN = 1_000
-WARM, COLD = 12_000, 3_000
+WARM, COLD = 6_000, 2_000
 WARM_GOAL, COLD_GOAL = 0.75, 0.30
 LOOPS = ("asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else []))
 
@@ -119,13 +119,13 @@ async def running(
 @asynccontextmanager
 async def hooks(database: Any, folder: Path, loop: str, **settings: str) -> AsyncIterator[Server]:
     """`python -m service hooks` on a database."""
-    port, metrics = free_port(), free_port()
+    port = free_port()
+    metrics = settings.setdefault("PROVISION_HOOKS_METRICS_PORT", str(free_port()))
     environment = {
         "PROVISION_HOOKS_DATABASE_URL": database.url("hooks").reveal(),
         "PROVISION_EVENT_KEY": base64.b64encode(database.event_key).decode(),
         "PROVISION_HOOKS_PORT": str(port),
-        "PROVISION_HOOKS_METRICS_PORT": str(metrics),
-        **({} if loop == "uvloop" else {"PROVISION_EVENT_LOOP": "asyncio"}),
+        "PROVISION_EVENT_LOOP": loop,
         **settings,
     }
     ready = f"http://127.0.0.1:{metrics}/readyz"

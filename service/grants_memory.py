@@ -29,7 +29,7 @@ Client = tuple[str, str, str]  # broker, username, client id
 # No filter holds a NUL; in JSON text it is written like this.
 _MARK, _MARK_TEXT = "\0", b"\\u0000"
 # An entry less its two names: itself, its key, its tag, and its places in three indexes while they grow.
-_ENTRY_BYTES = 700
+_ENTRY_BYTES = 450
 # A pattern less its filters.
 _PATTERN_BYTES = 1000
 

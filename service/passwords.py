@@ -107,7 +107,7 @@ class Verified(NamedTuple):
 
 
 # What one takes: its tag, what it was verified against, and its places in the cache.
-VERIFIED_BYTES = 600
+VERIFIED_BYTES = 350
 
 
 class VerifiedPasswords:

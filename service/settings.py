@@ -181,13 +181,17 @@ class HooksSettings(Settings):
     hashing_threads: int = setting("threads that hash", parse=_integer(1, 64), default=2)
     grants_memory: int = setting("clients whose grants are remembered", parse=_integer(1, 10_000_000), default=100_000)
     grants_memory_bytes: int = setting(
-        "bytes that they may take, about", parse=_integer(100_000, 2**40), default=100_000_000
+        "bytes that remembered grants may take, about",
+        parse=_integer(100_000, 2**40),
+        default=100_000_000,
     )
     passwords_memory: int = setting(
         "verified passwords that are remembered", parse=_integer(1, 10_000_000), default=10_000
     )
     passwords_memory_bytes: int = setting(
-        "bytes that they may take, about", parse=_integer(1_000, 2**40), default=10_000_000
+        "bytes that remembered passwords may take, about",
+        parse=_integer(1_000, 2**40),
+        default=10_000_000,
     )
 
 
