@@ -1,11 +1,10 @@
 /*
- * http PORT PATH AUTHORIZATION BODIES CONNECTIONS COUNT FIRST
+ * http PORT PATH BODIES CONNECTIONS COUNT FIRST, and AUTHORIZATION in the environment
  *
  * Asks COUNT questions over kept-alive connections, each the next line of the file BODIES (from line FIRST on, and again
  * from the start after the last one), a new one as soon as a connection has its answer. Prints one line of JSON: seconds,
  * answers, how many were not 200, microseconds from a question to its answer (p50, p99), CPU seconds of this program.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -166,14 +165,15 @@ static void print_result(struct run *run, double seconds)
 
 int main(int argc, char **argv)
 {
-    if (argc != 8) {
-        fprintf(stderr, "usage: http PORT PATH AUTHORIZATION BODIES CONNECTIONS COUNT FIRST\n");
+    const char *authorization = getenv("AUTHORIZATION");
+    if (argc != 7 || authorization == NULL) {
+        fprintf(stderr, "usage: AUTHORIZATION=... http PORT PATH BODIES CONNECTIONS COUNT FIRST\n");
         return 2;
     }
-    size_t connections = strtoul(argv[5], NULL, 10), total = strtoul(argv[6], NULL, 10);
+    size_t connections = strtoul(argv[4], NULL, 10), total = strtoul(argv[5], NULL, 10);
     struct run run = {.left = total};
-    read_questions(&run, argv[4], argv[2], argv[3]);
-    run.next = strtoul(argv[7], NULL, 10) % run.count;
+    read_questions(&run, argv[3], argv[2], authorization);
+    run.next = strtoul(argv[6], NULL, 10) % run.count;
     run.waits = malloc(total * sizeof *run.waits);
     struct connection *all = calloc(connections, sizeof *all);
     int poll = epoll_create1(0);

@@ -83,6 +83,10 @@ class HookStore:
         connection = await self._take()
         try:
             found: list[asyncpg.Record] = await connection.fetch(_SQL[name], *arguments)
+        except asyncpg.InternalClientError as error:  # the server ended it while it was idle
+            connection.terminate()
+            await self._pool.release(connection)
+            raise Unavailable(type(error).__name__) from error
         except BaseException:
             # The pool ends what may still be under way on it, or opens another one.
             await self._pool.release(connection)

@@ -70,4 +70,4 @@ CREATE OR REPLACE FUNCTION hook_facts(p_broker text, p_username text, p_client_i
     LEFT JOIN device_connections c ON c.account_id = u.account_id AND c.client_id = p_client_id
 $$;
 
-CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0019_feed' $$;
+CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0021_told_presence' $$;
