@@ -57,8 +57,8 @@ bench:  ## print the figures in seconds beside their goals
 	@$(PYTHON) -m bench
 
 lock:  ## renew the hashed locks
-	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml -o requirements.txt
-	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra dev pyproject.toml -c requirements.txt -o requirements-dev.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --extra fast pyproject.toml -o requirements.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra dev --extra fast pyproject.toml -c requirements.txt -o requirements-dev.txt
 
 schema:  ## write sql/schema.sql from the migrations
 	@$(PYTHON) -m embedded.dump_schema

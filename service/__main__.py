@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from service import log
 from service.core.problems import InvalidInput
 from service.db.pool import WrongSchema
-from service.web.process import PortBusy
+from service.web.process import CannotRun, run
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+    # What a process runs, and with which settings.
+    Service = tuple[Settings, Coroutine[Any, Any, None]]
 
 USAGE = """usage: python -m service COMMAND
 
@@ -39,44 +45,45 @@ def main() -> int:
     return commands[command]()
 
 
-async def _hooks() -> None:
+def _hooks() -> Service:
     from service.settings import HooksSettings
-    from service.web.hooks import HooksProcess
+    from service.web import several
+    from service.web.hooks_process import HooksProcess
 
     settings = HooksSettings.from_env(os.environ)
     log.configure(settings.log_level)
-    await HooksProcess(settings).run()
+    if settings.hooks_processes > 1:
+        return settings, several.run(settings)
+    return settings, HooksProcess(settings).run()
 
 
-async def _responder() -> None:
+def _responder() -> Service:
     from service.mqtt.responder import ResponderProcess
     from service.settings import ResponderSettings
 
     settings = ResponderSettings.from_env(os.environ)
     log.configure(settings.log_level)
-    await ResponderProcess(settings).run()
+    return settings, ResponderProcess(settings).run()
 
 
-async def _admin() -> None:
+def _admin() -> Service:
     from service.settings import AdminSettings
     from service.web.admin_process import AdminProcess
 
     settings = AdminSettings.from_env(os.environ)
     log.configure(settings.log_level)
-    await AdminProcess(settings).run()
+    return settings, AdminProcess(settings).run()
 
 
-def _serve(run: Callable[[], Awaitable[None]]) -> int:
-    async def serve() -> None:
-        await run()
-
+def _serve(prepare: Callable[[], Service]) -> int:
     try:
-        asyncio.run(serve())
+        settings, main = prepare()
+        run(main, settings.event_loop)
     except InvalidInput as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)  # noqa: T201
         return 1
-    except (WrongSchema, PortBusy) as error:
+    except (WrongSchema, CannotRun) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     return 0

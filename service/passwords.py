@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from cachetools import LRUCache
 
 from service.core.names import is_password
 
+TAG_BYTES = 16
 DEFAULT_COST = 10
 LOWEST_COST = 4
 
@@ -106,31 +106,39 @@ class Verified(NamedTuple):
     previous: bool
 
 
+# What one takes: its tag, what it was verified against, and its places in the cache.
+VERIFIED_BYTES = 350
+
+
 class VerifiedPasswords:
     """
     Passwords that were verified once, so that a shared credential pays bcrypt once.
 
-    Kept as HMAC under a key of this process, over length-prefixed parts: no two different triples look alike, and
+    Kept as keyed BLAKE2 under a key of this process, with the name's length: no two different pairs look alike, and
     nothing of it helps anybody who reads the memory later. A changed row has another version and is not remembered.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, most_bytes: int = 2**62) -> None:
         self._key = secrets.token_bytes(32)
-        self._verified: LRUCache[bytes, Verified] = LRUCache(maxsize=size)
+        self._verified: LRUCache[bytes, Verified] = LRUCache(maxsize=max(1, min(size, most_bytes // VERIFIED_BYTES)))
 
-    def _tag(self, username: str, password: str) -> bytes:
-        parts = (username.encode("utf-8", "surrogatepass"), password.encode("utf-8", "surrogatepass"))
-        message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        return hmac.digest(self._key, message, hashlib.sha256)
+    def __len__(self) -> int:
+        return len(self._verified)
+
+    def tag(self, username: str, password: str) -> bytes:
+        """What stands for the two in this process, and says nothing of them."""
+        name = username.encode("utf-8", "surrogatepass")
+        message = len(name).to_bytes(4, "big") + name + password.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(message, digest_size=TAG_BYTES, key=self._key).digest()
 
     def recall(self, username: str, password: str) -> Verified | None:
         """What this password was verified against, or None."""
-        return self._verified.get(self._tag(username, password))
+        return self._verified.get(self.tag(username, password))
 
     def remember(self, username: str, password: str, verified: Verified) -> None:
         """The password was right."""
-        self._verified[self._tag(username, password)] = verified
+        self._verified[self.tag(username, password)] = verified
 
     def forget(self, username: str, password: str) -> None:
         """It is right no more."""
-        self._verified.pop(self._tag(username, password), None)
+        self._verified.pop(self.tag(username, password), None)

@@ -90,6 +90,12 @@ def _log_level(text: str) -> str:
     return text.lower()
 
 
+def _event_loop(text: str) -> str:
+    if text not in ("auto", "asyncio", "uvloop"):
+        raise ValueError("must be auto, asyncio or uvloop")
+    return text
+
+
 PORT = _integer(1, 65535)
 
 
@@ -98,6 +104,9 @@ class Settings:
     """What every process has."""
 
     log_level: str = setting("debug, info, warning or error", parse=_log_level, default="info")
+    event_loop: str = setting(
+        "asyncio, uvloop, or auto: uvloop where it is installed", parse=_event_loop, default="auto"
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -146,6 +155,11 @@ class HooksSettings(Settings):
     event_key: bytes = setting(EVENT_KEY, parse=parse_key, secret=True)
     hooks_host: str = setting("address that brokers ask at: loopback or private, never public", default="127.0.0.1")
     hooks_port: int = setting("port that brokers ask at; no other routes are there", parse=PORT, default=8081)
+    hooks_processes: int = setting(
+        "processes that share the port; all questions of one broker go to the same one",
+        parse=_integer(1, 64),
+        default=1,
+    )
     hooks_metrics_host: str = setting("address of /livez, /readyz and /metrics of the hooks", default="127.0.0.1")
     hooks_metrics_port: int = setting("port of /livez, /readyz and /metrics of the hooks", parse=PORT, default=8082)
     client_id_length: int = setting(
@@ -166,8 +180,18 @@ class HooksSettings(Settings):
     )
     hashing_threads: int = setting("threads that hash", parse=_integer(1, 64), default=2)
     grants_memory: int = setting("clients whose grants are remembered", parse=_integer(1, 10_000_000), default=100_000)
+    grants_memory_bytes: int = setting(
+        "bytes that remembered grants may take, about",
+        parse=_integer(100_000, 2**40),
+        default=100_000_000,
+    )
     passwords_memory: int = setting(
         "verified passwords that are remembered", parse=_integer(1, 10_000_000), default=10_000
+    )
+    passwords_memory_bytes: int = setting(
+        "bytes that remembered passwords may take, about",
+        parse=_integer(1_000, 2**40),
+        default=10_000_000,
     )
 
 

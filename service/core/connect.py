@@ -218,18 +218,16 @@ def refuse_held(facts: Facts) -> Denied | None:
     return None
 
 
-def repeats(facts: Facts, decision: Present | Denied) -> int | None:
+def repeats(facts: Facts, decision: Present | Denied) -> bool:
     """
-    The version of the user's row with which the same login is decided the same, until the feed tells of a change.
+    Whether the same login is decided the same until the feed tells of a change.
 
-    None: time could make another of it (a release that expires, an overlap), or it writes something.
+    Not where time could make another of it (a release that expires, an overlap), or it writes something.
     """
     user = facts.user
     if user is None or isinstance(decision, Denied) or decision.changes:
-        return None
-    if user.held or user.previous_password_bcrypt is not None or facts.claim != OWN:
-        return None
-    return user.version
+        return False
+    return not user.held and user.previous_password_bcrypt is None and facts.claim == OWN
 
 
 def _decide_service(broker_role: str, username: str, client_id: str, provision_account: str) -> Present | Denied:

@@ -4,6 +4,8 @@ The hooks' side of the database: functions to EXECUTE, no table at all (D13). Tr
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ import msgspec
 
 from service.core.connect import Facts
 from service.db import queries
-from service.db.pool import Pool, translating
+from service.db.pool import TRANSIENT, Pool, PooledConnection, Unavailable
 
 _SQL = queries.load("hooks")
 
@@ -48,27 +50,68 @@ class Takeover:
 
 
 class HookStore:
-    """Every call is one statement on a connection that is held, without a round trip when it is given back."""
+    """
+    Every call is one statement on a connection of the pool that is held from then on: taking it from the pool and
+    giving it back would cost as much as the statement. The last one used is the next one taken, so that few are open.
+    """
 
     def __init__(self, pool: Pool, *, patience: float = 1.0) -> None:
         self._pool = pool
         self._patience = patience
+        self._held: list[PooledConnection] = []
+        # Calls beyond these wait for their turn.
+        self._turns = asyncio.Semaphore(pool.get_max_size())
 
     async def _call(self, name: str, *arguments: Any) -> Any:
-        async with translating(), self._pool.acquire(timeout=self._patience) as connection:
-            return await connection.fetchval(_SQL[name], *arguments)
+        return (await self._fetch(name, *arguments))[0][0]
+
+    async def _fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
+        try:
+            if self._turns.locked():
+                async with asyncio.timeout(self._patience):
+                    await self._turns.acquire()
+            else:
+                await self._turns.acquire()  # at once
+            try:
+                return await self._fetch_in_turn(name, arguments)
+            finally:
+                self._turns.release()
+        except TRANSIENT as error:
+            raise Unavailable(type(error).__name__) from error
+
+    async def _fetch_in_turn(self, name: str, arguments: tuple[Any, ...]) -> list[asyncpg.Record]:
+        connection = await self._take()
+        try:
+            found: list[asyncpg.Record] = await connection.fetch(_SQL[name], *arguments)
+        except asyncpg.InternalClientError as error:  # the server ended it while it was idle
+            connection.terminate()
+            await self._pool.release(connection)
+            raise Unavailable(type(error).__name__) from error
+        except BaseException:
+            # The pool ends what may still be under way on it, or opens another one.
+            await self._pool.release(connection)
+            raise
+        self._held.append(connection)
+        return found
+
+    async def _take(self) -> PooledConnection:
+        while self._held:
+            connection = self._held.pop()
+            with contextlib.suppress(asyncpg.InterfaceError):  # it broke, and the pool has it back
+                if not connection.is_closed():
+                    return connection
+                await self._pool.release(connection)
+        return await self._pool.acquire(timeout=self._patience)
 
     async def brokers(self) -> list[BrokerSecrets]:
         """Every broker."""
-        async with translating(), self._pool.acquire(timeout=self._patience) as connection:
-            rows = await connection.fetch(_SQL["brokers"])
         return [
             BrokerSecrets(
                 name=row["name"],
                 role=row["role"],
                 hashes=tuple(h for h in (row["secret_sha256"], row["previous_secret_sha256"]) if h is not None),
             )
-            for row in rows
+            for row in await self._fetch("brokers")
         ]
 
     async def facts(self, broker: str, username: str, client_id: str) -> Facts:

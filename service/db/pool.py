@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     Pool = asyncpg.Pool[asyncpg.Record]
-    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    PooledConnection = PoolConnectionProxy[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | PooledConnection
 else:
     Pool = asyncpg.Pool
-    Connection = asyncpg.Connection
+    Connection = PooledConnection = asyncpg.Connection
 
 # Trouble that passes: the connection, the server going down or up, its limits, locks and rollbacks. Not: bad SQL.
 TRANSIENT = (

@@ -29,11 +29,12 @@ from service.core.connect import (
     refuse_session,
     repeats,
 )
-from service.core.grants import Access, decide_acl
+from service.core.grants import Access, Grant, decide_acl
 from service.core.verdicts import Denied
 from service.db.hooks import BrokerSecrets, HookStore
 from service.db.pool import Unavailable
-from service.memory import Client, Grants, Refusals, Uses
+from service.grants_memory import Client, Entry, Grants, Pattern
+from service.memory import Refusals, Uses
 from service.operations.cases import Rate
 from service.operations.questions import (
     ALLOWED,
@@ -51,6 +52,9 @@ from service.passwords import DEFAULT_COST, Hasher, Verified, VerifiedPasswords,
 # A database that did not answer in time is not waited for again for this long (seconds), where memory can answer:
 # the broker stands still while it asks, so each wait would be everybody's.
 TROUBLE_LASTS = 1.0
+
+# Right headers that are remembered: one a broker, two while its secret is being rotated.
+MOST_AUTHENTICATED = 1000
 
 _log = log.get("hooks")
 
@@ -94,6 +98,8 @@ class Admission:
     seen: dict[tuple[int, str], Login | None] = field(default_factory=dict)
     brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
     brokers_loaded: bool = False
+    # Headers that were right, until brokers are loaded anew.
+    _authenticated: dict[str, BrokerSecrets] = field(default_factory=dict, repr=False)
     # Rung, and replaced, when something changed.
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     # When the database last failed to answer a topic check, monotonic.
@@ -103,11 +109,23 @@ class Admission:
     async def load_brokers(self) -> None:
         """Brokers and their secrets, at start and whenever one of them changes. Raises Unavailable."""
         self.brokers = {broker.name: broker for broker in await self.store.brokers()}
+        self._authenticated.clear()
         self.brokers_loaded = True
 
     def authenticate_broker(self, authorization: str | None) -> BrokerSecrets | None:
         """Who asks, by HTTP Basic `<name>:<secret>`, without a query. None: nobody we know."""
-        if authorization is None or not authorization.startswith("Basic "):
+        if authorization is None:
+            return None
+        known = self._authenticated.get(authorization)
+        if known is not None:
+            return known
+        broker = self._check_basic(authorization)
+        if broker is not None and len(self._authenticated) < MOST_AUTHENTICATED:
+            self._authenticated[authorization] = broker
+        return broker
+
+    def _check_basic(self, authorization: str) -> BrokerSecrets | None:
+        if not authorization.startswith("Basic "):
             return None
         try:
             name, separator, secret = base64.b64decode(authorization[6:], validate=True).decode("utf-8").partition(":")
@@ -122,6 +140,9 @@ class Admission:
     async def connect(self, broker: BrokerSecrets, question: ConnectQuestion) -> Verdict:
         """May this client connect to this broker?"""
         client = (broker.name, question.username, question.client_id)
+        entry = self._remembered(broker, client, question)
+        if entry is not None:
+            return self._let_in_again(broker, client, question, entry)
         try:
             async with asyncio.timeout(self.patience):
                 verdict = await self._connect(broker, question, client)
@@ -130,8 +151,8 @@ class Admission:
             _log.warning("connect_unavailable", broker=broker.name, error=str(error) or type(error).__name__)
         if not verdict:
             self.refusals.count(client, verdict.reason)
-        elif not question.username.startswith("~"):
-            self.logins.count(client, "allowed")
+        else:
+            self._count_login(client)
         return verdict
 
     async def _connect(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
@@ -177,13 +198,9 @@ class Admission:
 
     async def _connect_with_secret(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
         """Generated secrets: one SHA-256, so no budget is needed. A login that changes nothing is remembered."""
-        known = self._remembered(client, question)
-        if known is not None:
-            self.note_seen(known, question.client_id, login=broker.name)
-            return Verdict(Outcome.ALLOWED, present=known, as_of=self.grants.as_of)
         load = self.grants.begin_load(client)
         decision: Present | Denied | None = None
-        version: int | None = None
+        login: bytes | None = None
         try:
             facts = await self.store.facts(*client)
             stored = facts.user.secret_sha256 if facts.user else None
@@ -197,20 +214,40 @@ class Admission:
             if decision.changes and not await self.store.login(self.event_key, broker.name, question.client_id, facts):
                 decision = None
                 return Verdict(Outcome.UNAVAILABLE, "changed_meanwhile")
-            version = repeats(facts, decision)
-            if version is not None:
-                self.passwords.remember(question.username, question.password, Verified(version, previous=False))
-            self.note_seen(decision, question.client_id, login=broker.name)
+            login = self._tag_of_repeated(facts, decision, question)
+            self._note_seen(decision.account_id, question.client_id, login=broker.name)
             return allowed(decision, facts)
         finally:
-            self.grants.end_load(load, decision, keep_denied=False, login_version=version)
+            self.grants.end_load(load, decision, keep_denied=False, login=login)
 
-    def _remembered(self, client: Client, question: ConnectQuestion) -> Present | None:
-        """The decision on a login that was the same before, while the feed would tell if it were no longer right."""
-        verified = self.passwords.recall(question.username, question.password)
-        if verified is None or verified.previous:
+    def _remembered(self, broker: BrokerSecrets, client: Client, question: ConnectQuestion) -> Entry | None:
+        """A login that was the same before, while the feed would tell if it were no longer decided the same."""
+        entry = self.grants.entry(client)
+        if entry is None or entry.login is None or isinstance(entry.decided, Denied):
             return None
-        return self.grants.repeated_login(client, verified.version)
+        if refuse_session(broker.role, question.username, question.clean) is not None:
+            return None
+        same = hmac.compare_digest(entry.login, self.passwords.tag(question.username, question.password))
+        return entry if same else None
+
+    def _let_in_again(self, broker: BrokerSecrets, client: Client, question: ConnectQuestion, entry: Entry) -> Verdict:
+        assert isinstance(entry.decided, Pattern)
+        if broker.role == "provision":
+            self._note_address(question)
+        else:
+            self._note_seen(entry.decided.account_id, question.client_id, login=broker.name)
+        self._count_login(client)
+        return Verdict(Outcome.ALLOWED, granted=entry, as_of=self.grants.as_of)
+
+    def _count_login(self, client: Client) -> None:
+        if not client[1].startswith("~"):
+            self.logins.count(client, "allowed")
+
+    def _tag_of_repeated(self, facts: Facts, decision: Present | Denied, question: ConnectQuestion) -> bytes | None:
+        """What the same login is known by, where it is decided the same until the feed tells of a change."""
+        if not repeats(facts, decision):
+            return None
+        return self.passwords.tag(question.username, question.password)
 
     async def _connect_with_password(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
         """
@@ -218,20 +255,16 @@ class Admission:
         alike, unless memory knows user and password; then only where the verdict is a refusal or the row is newer.
         """
         remembered = self.passwords.recall(question.username, question.password)
-        known = self._remembered(client, question)
-        if known is not None:
-            self._note_address(question)
-            return Verdict(Outcome.ALLOWED, present=known, as_of=self.grants.as_of)
         if remembered is None and not self._take_token(broker.name):
             return OVER_BUDGET
         load = self.grants.begin_load(client)
         decision: Present | Denied | None = None
-        version: int | None = None
+        login: bytes | None = None
         try:
             facts = await self.store.facts(*client)
             decision = self.decide(facts, question.username, question.client_id)
-            version = repeats(facts, decision)
             if decision and _still_good(remembered, facts):
+                login = self._tag_of_repeated(facts, decision, question)
                 return self._let_in(question, facts, decision, remembered)
             if remembered is not None and not self._take_token(broker.name):
                 decision = None
@@ -240,9 +273,10 @@ class Admission:
             if not isinstance(verified, Verified):
                 decision = None
                 return verified
+            login = self._tag_of_repeated(facts, decision, question)
             return self._let_in(question, facts, decision, verified)
         finally:
-            self.grants.end_load(load, decision, keep_denied=False, login_version=version)
+            self.grants.end_load(load, decision, keep_denied=False, login=login)
 
     def _let_in(
         self, question: ConnectQuestion, facts: Facts, decision: Present | Denied, verified: Verified | None
@@ -300,6 +334,10 @@ class Admission:
     async def acl(self, broker: BrokerSecrets, question: AclQuestion) -> Verdict:
         """May this client use this topic?"""
         client = (broker.name, question.username, question.client_id)
+        entry = self.grants.entry(client)
+        if entry is not None and isinstance(entry.decided, Pattern):
+            grants, account_id = entry.decided.grants_of(question.client_id), entry.decided.account_id
+            return self._decide_topic(client, question, grants, account_id)
         try:
             decision = await self.presence_in_time(client)
         except (Unavailable, TimeoutError):
@@ -310,10 +348,15 @@ class Admission:
             decision = fallback
         if isinstance(decision, Denied):
             return self._refuse_acl(client, question, denied(decision))
-        granted = decide_acl(decision.grants, question.acc, question.topic)
+        return self._decide_topic(client, question, decision.grants, decision.account_id)
+
+    def _decide_topic(
+        self, client: Client, question: AclQuestion, grants: Iterable[Grant], account_id: int | None
+    ) -> Verdict:
+        granted = decide_acl(grants, question.acc, question.topic)
         if isinstance(granted, Denied):
             return self._refuse_acl(client, question, denied(granted))
-        self.note_seen(decision, question.client_id)
+        self._note_seen(account_id, question.client_id)
         return ALLOWED
 
     async def presence_in_time(self, client: Client) -> Present | Denied:
@@ -352,10 +395,14 @@ class Admission:
         self.refusals.count(client, verdict.reason, question.topic, access)
         return verdict
 
-    def note_seen(self, decision: Present, client_id: str, login: str | None = None) -> None:
-        """A sign of life; `login`: at this broker."""
-        if decision.account_id is not None:
-            key = (decision.account_id, client_id)
+    def note_seen(self, decision: Present, client_id: str) -> None:
+        """A sign of life."""
+        self._note_seen(decision.account_id, client_id)
+
+    def _note_seen(self, account_id: int | None, client_id: str, login: str | None = None) -> None:
+        """`login`: at this broker."""
+        if account_id is not None:
+            key = (account_id, client_id)
             self.seen[key] = (login, time.monotonic()) if login is not None else self.seen.get(key)
 
     def forget_seen(self, written: Iterable[tuple[tuple[int, str], Login | None]]) -> None:

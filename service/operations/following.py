@@ -17,7 +17,7 @@ from service.core.connect import Present, refuse_names
 from service.core.verdicts import Denied
 from service.db.hooks import BrokerSecrets, FeedPart
 from service.db.pool import Unavailable
-from service.memory import Client
+from service.grants_memory import Client
 from service.operations.admission import Admission
 
 # So many of a broker's clients are loaded at a time.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from service.core.connect import Facts, Present
 from service.core.verdicts import Denied
+from service.grants_memory import Entry
 
 
 class Outcome(enum.Enum):
@@ -17,14 +19,13 @@ class Outcome(enum.Enum):
     UNAVAILABLE = 503
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """An outcome with its true reason, which only our log and counters see."""
 
     outcome: Outcome
     reason: str = ""
     # For a plugin that decides about topics itself: what the client may do, and the feed's position it was read at.
-    present: Present | None = None
+    granted: Present | Entry | None = None
     as_of: int = 0
 
     def __bool__(self) -> bool:
@@ -37,7 +38,7 @@ OVER_BUDGET = Verdict(Outcome.UNAVAILABLE, "over_budget")
 
 def allowed(present: Present, facts: Facts) -> Verdict:
     """With what the client may do."""
-    return Verdict(Outcome.ALLOWED, present=present, as_of=facts.as_of)
+    return Verdict(Outcome.ALLOWED, granted=present, as_of=facts.as_of)
 
 
 def denied(refused: Denied) -> Verdict:
@@ -52,23 +53,24 @@ def not_this_secret(facts: Facts, stored: object) -> Verdict:
     return Verdict(Outcome.DENIED, "wrong_broker" if stored is None else "wrong_password")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConnectQuestion:
+class ConnectQuestion(Struct, frozen=True, kw_only=True):
     """A CONNECT. `clean` is None where the plugin does not tell."""
 
     username: str
-    password: str = field(repr=False)
-    client_id: str
+    password: str
+    client_id: str = field(name="clientid")
     clean: bool | None = None
     # Where it comes from, as the plugin tells.
     address: str | None = None
 
+    def __repr__(self) -> str:
+        return f"ConnectQuestion(username={self.username!r}, client_id={self.client_id!r})"
 
-@dataclass(frozen=True, kw_only=True)
-class AclQuestion:
+
+class AclQuestion(Struct, frozen=True, kw_only=True):
     """A topic check; `acc` as the broker sends it."""
 
     username: str
-    client_id: str
+    client_id: str = field(name="clientid")
     topic: str
     acc: int

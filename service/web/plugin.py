@@ -12,10 +12,10 @@ from msgspec import Meta, Struct
 from service.core.connect import Present
 from service.core.grants import Access
 from service.core.verdicts import Denied
+from service.db.hooks import BrokerSecrets
 from service.db.pool import Unavailable
 from service.operations import following
 from service.operations.admission import Admission
-from service.web.keys import ADMISSION, BROKER
 
 # The longest that a question for changes is kept (seconds): the plugin takes two seconds of silence for trouble.
 LONGEST_WAIT = 1.0
@@ -90,11 +90,11 @@ _UNAVAILABLE = {"ok": False, "error": "unavailable"}
 _MALFORMED = {"ok": False, "error": "malformed"}
 
 
-async def give_changes(request: web.Request) -> web.Response:
+async def give_changes(admission: Admission, _broker: BrokerSecrets, request: web.BaseRequest) -> web.Response:
     """`GET /hooks/changes?since=<position>`: without one, where to begin."""
     since = request.query.get("since") or None
     try:
-        part = await following.follow(request.app[ADMISSION], since, LONGEST_WAIT)
+        part = await following.follow(admission, since, LONGEST_WAIT)
     except Unavailable:
         return answer(_UNAVAILABLE, 503)
     except ValueError:
@@ -104,25 +104,24 @@ async def give_changes(request: web.Request) -> web.Response:
     )
 
 
-async def give_clients(request: web.Request) -> web.Response:
+async def give_clients(admission: Admission, broker: BrokerSecrets, request: web.BaseRequest) -> web.Response:
     """`POST /hooks/clients`: the rights that these have now, in their order."""
     try:
         body = msgspec.json.decode(await request.read(), type=Clients)
     except (ValueError, RecursionError):
         return answer(_MALFORMED, 403)
     names = [(client.username, client.clientid) for client in body.clients]
-    found = await following.load_clients(request.app[ADMISSION], request[BROKER], names)
+    found = await following.load_clients(admission, broker, names)
     return answer({"ok": True, "clients": [describe(*each) for each in found]})
 
 
-async def take_reports(request: web.Request) -> web.Response:
+async def take_reports(admission: Admission, broker: BrokerSecrets, request: web.BaseRequest) -> web.Response:
     """`POST /hooks/reports`; 503: tell all of it again."""
     clock = time.monotonic()
     try:
         body = msgspec.json.decode(await request.read(), type=Reports)
     except (ValueError, RecursionError):
         return answer(_MALFORMED, 403)
-    admission, broker = request.app[ADMISSION], request[BROKER]
     for refused in body.refused:
         _count(admission, broker.name, refused)
     await following.note_seen(admission, broker, [(client.username, client.clientid) for client in body.seen])
@@ -139,8 +138,8 @@ def _count(admission: Admission, broker: str, refused: Refused) -> None:
     admission.refusals.count(client, refused.reason, refused.topic, access, times=refused.count)
 
 
-ROUTES = (
-    web.get("/hooks/changes", give_changes),
-    web.post("/hooks/clients", give_clients),
-    web.post("/hooks/reports", take_reports),
-)
+ROUTES = {
+    "/hooks/changes": ("GET", give_changes),
+    "/hooks/clients": ("POST", give_clients),
+    "/hooks/reports": ("POST", take_reports),
+}

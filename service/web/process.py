@@ -6,8 +6,9 @@ import asyncio
 import errno
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import prometheus_client
 from aiohttp import web
@@ -17,45 +18,79 @@ from service import log
 _log = log.get("process")
 
 
-class PortBusy(Exception):
+class CannotRun(Exception):
+    """A process ends with status 1; the text says why."""
+
+
+class PortBusy(CannotRun):
     """A port that a setting names is in use."""
 
 
-async def serve(app: web.Application, host: str, port: int, setting: str, *, keepalive: float = 75.0) -> web.AppRunner:
-    """
-    Serve an application on one address. Raises PortBusy, which names the setting.
+def run(main: Coroutine[Any, Any, None], event_loop: str) -> None:
+    """Run a process on `asyncio`, `uvloop`, or `auto`: uvloop where it is installed. Raises CannotRun."""
+    if event_loop == "asyncio":
+        return asyncio.run(main)
+    try:
+        import uvloop
+    except ImportError:
+        if event_loop == "auto":
+            return asyncio.run(main)
+        main.close()
+        raise CannotRun("PROVISION_EVENT_LOOP: uvloop is not installed") from None
+    return uvloop.run(main)
 
-    `keepalive`: seconds that an idle connection stays open.
-    """
-    runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=keepalive, handle_signals=False, shutdown_timeout=2.0
-    )
+
+async def serve(app: web.Application | web.Server, host: str, port: int, setting: str) -> web.BaseRunner:
+    """Serve an application, or a server, on one address. Raises PortBusy, which names the setting."""
+    runner: web.BaseRunner
+    if isinstance(app, web.Server):
+        runner = web.ServerRunner(app, handle_signals=False, shutdown_timeout=2.0)
+    else:
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
-        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
-            raise
-        raise PortBusy(f"{setting}: {host}:{port} cannot be used: {error.strerror or 'in use'}") from error
+        raise port_busy(error, host, port, setting) from error
     return runner
 
 
-def build_observability(is_ready: Callable[[], str | None]) -> web.Application:
+async def serve_handed(server: web.Server) -> web.BaseRunner:
+    """A server whose connections are handed to it: nothing is listened on."""
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=2.0)
+    await runner.setup()
+    return runner
+
+
+def port_busy(error: OSError, host: str, port: int, setting: str) -> Exception:
+    """What to raise where listening failed: PortBusy, which names the setting, unless it is something else."""
+    if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+        return error
+    return PortBusy(f"{setting}: {host}:{port} cannot be used: {error.strerror or 'in use'}")
+
+
+def build_observability(
+    is_ready: Callable[[], str | None],
+    *,
+    metrics: Callable[[], bytes] = prometheus_client.generate_latest,
+    is_live: Callable[[], bool] = lambda: True,
+) -> web.Application:
     """`/livez`, `/readyz` and `/metrics`; `is_ready` returns what is missing, or None."""
 
     async def livez(_request: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
+        live = is_live()
+        return web.json_response({"ok": live}, status=200 if live else 503)
 
     async def readyz(_request: web.Request) -> web.Response:
         missing = is_ready()
         return web.json_response({"ok": missing is None, "missing": missing}, status=503 if missing else 200)
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=prometheus_client.generate_latest(), content_type="text/plain", charset="utf-8")
+    async def give_metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=metrics(), content_type="text/plain", charset="utf-8")
 
     app = web.Application()
-    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", give_metrics)])
     return app
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from embedded.postgres import ROLES, create_roles
-from service import memory
-from service.core.connect import Facts
+from service import grants_memory
+from service.core.connect import Facts, Present
+from service.grants_memory import Entry, Grants, grants_text
 from service.keys import new_secret
-from service.memory import Grants
 from service.operations import accounts, admission, devices, users
 from service.operations.questions import Outcome, Verdict
 from tests.support import postgres
@@ -26,8 +26,8 @@ FOR_EVER = 1e9
 @pytest.fixture(autouse=True)
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine, the feed was heard just now."""
-    monkeypatch.setattr(memory, "FEED_PATIENCE", FOR_EVER)
-    monkeypatch.setattr(memory, "GRACE", FOR_EVER)
+    monkeypatch.setattr(grants_memory, "FEED_PATIENCE", FOR_EVER)
+    monkeypatch.setattr(grants_memory, "GRACE", FOR_EVER)
 
 
 async def read(scene: Scene, device: Device, broker: str = ACCOUNT) -> Verdict:
@@ -62,14 +62,14 @@ async def test_a_silent_feed_is_not_trusted(scene: Scene, monkeypatch: pytest.Mo
     """Then each question goes to Postgres, until it is heard again."""
     device = await scene.provision()
     assert await read(scene, device)
-    monkeypatch.setattr(memory, "FEED_PATIENCE", -1.0)
+    monkeypatch.setattr(grants_memory, "FEED_PATIENCE", -1.0)
     asked(scene)
     for _ in range(3):
         assert await read(scene, device)
     assert asked(scene) == 3
     await users.set_user_enabled(scene.admin, "acme", device.username, enabled=False)
     assert (await read(scene, device)).outcome is Outcome.DENIED
-    monkeypatch.setattr(memory, "FEED_PATIENCE", FOR_EVER)
+    monkeypatch.setattr(grants_memory, "FEED_PATIENCE", FOR_EVER)
     await scene.gate.follow()
     assert (await read(scene, device)).outcome is Outcome.DENIED
 
@@ -159,7 +159,7 @@ async def test_a_slow_database_is_a_quick_503(scene: Scene, monkeypatch: pytest.
     assert (await scene.factory_login(other)).outcome is Outcome.UNAVAILABLE
     assert (await read(scene, other)).outcome is Outcome.UNAVAILABLE
     assert await read(scene, device)
-    monkeypatch.setattr(memory, "FEED_PATIENCE", -1.0)
+    monkeypatch.setattr(grants_memory, "FEED_PATIENCE", -1.0)
     assert await read(scene, device)
 
 
@@ -194,7 +194,7 @@ async def test_postgres_goes_and_comes_back(breakable: Scene, monkeypatch: pytes
     scene.gate.admission.grants._forget((ACCOUNT, stranger.username, "gw-3"))
 
     await asyncio.to_thread(cluster.stop, "immediate")
-    monkeypatch.setattr(memory, "FEED_PATIENCE", -1.0)  # the feed is not heard any more
+    monkeypatch.setattr(grants_memory, "FEED_PATIENCE", -1.0)  # the feed is not heard any more
     assert await read(scene, device)
     assert (await scene.gate.acl(ACCOUNT, device.username, "gw-1", "#", SUBSCRIBE)).outcome is Outcome.DENIED
     assert (await read(scene, revoked)).outcome is Outcome.DENIED
@@ -202,7 +202,7 @@ async def test_postgres_goes_and_comes_back(breakable: Scene, monkeypatch: pytes
     assert (await read(scene, stranger)).outcome is Outcome.UNAVAILABLE
     for verdict in (await scene.login(device), await scene.login(waiting), await scene.factory_login(waiting)):
         assert verdict.outcome is Outcome.UNAVAILABLE
-    monkeypatch.setattr(memory, "GRACE", -1.0)  # a minute later
+    monkeypatch.setattr(grants_memory, "GRACE", -1.0)  # a minute later
     assert (await read(scene, device)).outcome is Outcome.UNAVAILABLE
     assert (await read(scene, revoked)).outcome is Outcome.DENIED
 
@@ -212,7 +212,7 @@ async def test_postgres_goes_and_comes_back(breakable: Scene, monkeypatch: pytes
     assert await scene.factory_login(waiting)
     assert await read(scene, stranger)
     assert (await read(scene, late)).outcome is Outcome.DENIED
-    monkeypatch.setattr(memory, "FEED_PATIENCE", FOR_EVER)
+    monkeypatch.setattr(grants_memory, "FEED_PATIENCE", FOR_EVER)
     await scene.gate.follow()
     assert await read(scene, device)
     assert (await read(scene, revoked)).outcome is Outcome.DENIED
@@ -231,7 +231,7 @@ async def test_a_database_that_hangs_is_waited_for_once(scene: Scene, monkeypatc
         await asyncio.sleep(3600)
         raise AssertionError
 
-    monkeypatch.setattr(memory, "FEED_PATIENCE", 0.0)
+    monkeypatch.setattr(grants_memory, "FEED_PATIENCE", 0.0)
     monkeypatch.setattr(admission, "TROUBLE_LASTS", FOR_EVER)
     monkeypatch.setattr(scene.gate.store, "facts", hang)
     monkeypatch.setattr(scene.gate.admission, "patience", 0.05)
@@ -258,5 +258,8 @@ async def test_a_login_from_memory_is_over_with_the_change(scene: Scene) -> None
     verdict = await scene.login(device)
     assert verdict
     again = await scene.login(device)
-    assert again.present == verdict.present
+    assert isinstance(verdict.granted, Present)
+    assert isinstance(again.granted, Entry)
+    assert again.granted.decision() == verdict.granted
+    assert again.granted.grants_text() == grants_text(verdict.granted.grants)
     assert again.as_of >= verdict.as_of, "what is remembered is as new as the feed"

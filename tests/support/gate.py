@@ -11,8 +11,8 @@ from typing import Any
 
 from service.db.hooks import HookStore
 from service.db.pool import Unavailable, open_pool
+from service.grants_memory import Grants
 from service.keys import Secret
-from service.memory import Grants
 from service.operations.admission import Admission
 from service.operations.questions import AclQuestion, ConnectQuestion, Verdict
 from service.passwords import Hasher, VerifiedPasswords

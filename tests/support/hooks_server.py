@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from service.operations.admission import Admission
-from service.web.hooks import KEEPALIVE, build_app
+from service.web.hooks import KEEPALIVE, build_server
 from service.web.process import serve
 from tests.support.raw_http import Client, basic, connected
 from tests.support.scene import Scene
@@ -34,8 +34,8 @@ async def serving(
     scene: Scene, admission: Admission | None = None, *, keepalive: float = KEEPALIVE
 ) -> AsyncIterator[HooksServer]:
     """As `python -m service hooks` serves it."""
-    app = build_app(admission or scene.gate.admission)
-    runner = await serve(app, "127.0.0.1", 0, "a free port", keepalive=keepalive)
+    server = build_server(admission or scene.gate.admission, keepalive=keepalive)
+    runner = await serve(server, "127.0.0.1", 0, "a free port")
     try:
         yield HooksServer(scene=scene, port=runner.addresses[0][1])
     finally:

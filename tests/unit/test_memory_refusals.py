@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from service.memory import MOST_OF_NOBODY, MOST_OF_USERNAME, MOST_REFUSALS, Client, Refusals, printable
+from service.grants_memory import Client
+from service.memory import MOST_OF_NOBODY, MOST_OF_USERNAME, MOST_REFUSALS, Refusals, printable
 from tests.unit.strategies import any_text
 
 CLIENT: Client = ("provision", "factory", "gw-1")
