@@ -3,6 +3,7 @@
 #
 #   embedded/install.sh run    what `make up` needs
 #   embedded/install.sh dev    and what tests and checks need
+#   embedded/install.sh bench  and what measurements need
 #
 # Run again it changes nothing. Services that the packages bring along are neither started nor left enabled.
 set -eu
@@ -18,13 +19,15 @@ as_root() {
     fi
 }
 
+is_dev() { [ "$kind" = dev ] || [ "$kind" = bench ]; }
+
 missing() {
     command -v cc >/dev/null 2>&1 || say gcc libc6-dev
     find_header mosquitto_plugin.h || say mosquitto-dev
     find_header cjson/cJSON.h || say libcjson-dev
     find_header curl/curl.h || say libcurl4-openssl-dev
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v mosquitto >/dev/null 2>&1 || say mosquitto
-    [ "$kind" != dev ] || command -v curl >/dev/null 2>&1 || say curl
+    ! is_dev || command -v curl >/dev/null 2>&1 || say curl
     has_postgres || say postgresql
     good_python "$(python_program)" || say python3 python3-venv
 }
@@ -40,7 +43,7 @@ has_postgres() {
     command -v initdb >/dev/null 2>&1 && return 0
     for program in /usr/lib/postgresql/*/bin/initdb; do [ -x "$program" ] && return 0; done
     # Tests can do with the server of a wheel.
-    [ "$kind" = dev ] && [ "$(uname -sm)" = "Linux x86_64" ] && [ "${NO_DEBIAN_POSTGRES:-}" = 1 ]
+    is_dev && [ "$(uname -sm)" = "Linux x86_64" ] && [ "${NO_DEBIAN_POSTGRES:-}" = 1 ]
 }
 
 python_program() {
@@ -90,7 +93,7 @@ install_debian() {
 
 install_python() {
     lock=requirements.txt
-    [ "$kind" = dev ] && lock=requirements-dev.txt
+    if is_dev; then lock=requirements-dev.txt; fi
     stamp=$(sha256sum "$lock" | cut -c1-64)
     if [ -x .venv/bin/python ] && grep -qs "$stamp" .venv/installed; then return; fi
     [ -x .venv/bin/python ] || "$(python_program)" -m venv .venv
