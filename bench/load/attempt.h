@@ -14,7 +14,7 @@ struct attempt {
     const struct user *user;
     int64_t since; /* when it was to begin */
     int fd;
-    bool sent;
+    bool sent, over; /* the latter is the caller's */
     uint8_t answer[4];
     unsigned got;
 };

@@ -17,9 +17,10 @@ struct flood {
     uint64_t outcomes[OUTCOMES];
 };
 
-static void note(struct flood *flood, const struct attempt *attempt, enum outcome outcome)
+static void note(struct flood *flood, struct attempt *attempt, enum outcome outcome)
 {
     if (outcome == PENDING) return;
+    attempt->over = true;
     flood->outcomes[outcome]++;
     flood->ended++;
     if (outcome == ACCEPTED) (void)close(attempt->fd);
@@ -61,6 +62,16 @@ static void run(struct flood *flood, long rate)
     }
 }
 
+/* They have waited until now, and that counts. */
+static void note_unanswered(struct flood *flood)
+{
+    const int64_t now = now_ns();
+
+    for (size_t i = 0; i < flood->begun; i++) {
+        if (!flood->attempts[i].over) note_latency(&flood->latencies, flood->attempts[i].since, now);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct flood flood = {.epoll = epoll_create1(EPOLL_CLOEXEC)};
@@ -79,6 +90,7 @@ int main(int argc, char **argv)
     began = now_ns();
     cpu = cpu_seconds();
     run(&flood, rate);
+    note_unanswered(&flood);
     printf("{\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"asked\":%zu,\"accepted\":%lu,\"refused\":%lu,\"closed\":%lu",
            (double)(now_ns() - began) / 1e9, cpu_seconds() - cpu, flood.begun, flood.outcomes[ACCEPTED],
            flood.outcomes[REFUSED], flood.outcomes[CLOSED]);

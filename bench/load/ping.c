@@ -76,6 +76,7 @@ int main(int argc, char **argv)
     pings.began = now_ns();
     cpu = cpu_seconds();
     run(&pings);
+    for (uint64_t i = pings.answered; i < pings.sent; i++) note_latency(&pings.latencies, due(&pings, i), now_ns());
     printf("{\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"sent\":%lu,\"answered\":%lu", (double)(now_ns() - pings.began) / 1e9,
            cpu_seconds() - cpu, pings.sent, pings.answered);
     print_latencies(&pings.latencies);

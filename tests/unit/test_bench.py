@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
-from bench import results
-from bench.__main__ import MEASUREMENTS, ROWS, chosen
+from bench import generators, results
+from bench.__main__ import MEASUREMENTS, ROWS, Measurement, chosen
 from bench.chart import LEFT, MOST, RIGHT, WIDTH, draw
 from bench.cpu import Taken, added, difference, in_turns, plain, ratio
 from bench.figures import Figure, Goal, from_json, line, number, quantile, single
+from bench.logins import chunks
 
 MACHINE = {"cores": "2", "CPU": "one of them", "kernel": "6.1"}
 PAGE = f"# Page\n\n{results.BEGIN}\nold\n{results.END}\n\nAfter.\n"
@@ -149,3 +152,23 @@ def test_which_measurements_are_chosen() -> None:
 def test_measured_once() -> None:
     assert single("outage", "lost", 0, at_most=0).reached
     assert single("outage", "lost", 1).reached is None
+
+
+@pytest.mark.parametrize("measurement", MEASUREMENTS, ids=lambda measurement: measurement.module)
+def test_every_measurement_is_there(measurement: Measurement) -> None:
+    module = importlib.import_module(f"bench.{measurement.module}")
+    assert asyncio.iscoroutinefunction(module.measure)
+    assert module.__doc__ is not None
+
+
+def test_turns_have_devices_of_their_own() -> None:
+    chunked = chunks(1000, 50, 7)
+    assert [len(chunk) for chunk in chunked] == [50] * 7
+    assert len({number for chunk in chunked for number in chunk}) == 350
+    assert chunked == chunks(1000, 50, 7)
+
+
+def test_users_are_written_for_us_alone(tmp_path: Path) -> None:
+    path = generators.write_users(tmp_path, "some", [("c-1", "u-1", "secret"), ("c-2",)])
+    assert path.read_text() == "c-1\tu-1\tsecret\nc-2\n"
+    assert path.stat().st_mode & 0o077 == 0
