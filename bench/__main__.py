@@ -1,8 +1,8 @@
 """
 `python -m bench [--large] [--write] [ROW...]`: figures beside their goals, one measurement after another.
 
-Without rows: those for every day, with `--large` all. `--write` keeps them in docs/benchmarks, with those of other rows
-that this machine has measured before.
+Without rows: those for every day, with `--large` all; B6 is measured with `--large` alone. `--write` keeps them in
+docs/benchmarks, with those of other rows that this machine has measured before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Measurement:
 MEASUREMENTS = (
     Measurement("logins", ("B1",)),
     Measurement("messages", ("B2", "B3")),
+    Measurement("provisioning", ("B5", "B6")),
+    Measurement("large_tables", ("B7",), everyday=False),
     Measurement("revocations", ("B8",)),
+    Measurement("takeover", ("B8",)),
     Measurement("plugin_memory", ("B9",)),
     Measurement("bystander", ("B10",)),
     Measurement("generator", ("load",)),
@@ -42,7 +45,7 @@ MEASUREMENTS = (
     Measurement("bulk_import", ("import",), everyday=False),
     Measurement("outage", ("outage",)),
 )
-ROWS = tuple(row for measurement in MEASUREMENTS for row in measurement.rows)
+ROWS = tuple(dict.fromkeys(row for measurement in MEASUREMENTS for row in measurement.rows))
 
 
 def chosen(rows: Sequence[str], *, large: bool) -> list[Measurement]:
@@ -77,7 +80,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--large", action="store_true", help="the slow measurements too, and more of everything")
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {FOLDER.parent.name}/{FOLDER.name}")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(dict.fromkeys(ROWS)))
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
     arguments = parser.parse_args()
     unknown = set(arguments.rows) - set(ROWS)
     if unknown:

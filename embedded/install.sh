@@ -28,6 +28,7 @@ missing() {
     find_header curl/curl.h || say libcurl4-openssl-dev
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v mosquitto >/dev/null 2>&1 || say mosquitto
     ! is_dev || command -v curl >/dev/null 2>&1 || say curl
+    [ "$kind" != bench ] || PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v haproxy >/dev/null 2>&1 || say haproxy
     has_postgres || say postgresql
     good_python "$(python_program)" || say python3 python3-venv
 }
@@ -84,7 +85,7 @@ install_debian() {
     unguard
     trap - EXIT HUP INT TERM
     [ "$status" -eq 0 ] || { say "The packages could not be installed." >&2; exit 1; }
-    for service in mosquitto postgresql; do
+    for service in mosquitto postgresql haproxy; do
         case " $* " in *" $service "*)
             if command -v systemctl >/dev/null 2>&1; then as_root systemctl disable --quiet "$service" >/dev/null 2>&1 || true; fi
         esac

@@ -146,6 +146,7 @@ def test_which_measurements_are_chosen() -> None:
     slow = next(measurement for measurement in MEASUREMENTS if not measurement.everyday)
     assert chosen([slow.rows[0]], large=False) == [slow]
     assert [measurement.rows for measurement in chosen(["B3"], large=False)] == [("B2", "B3")]
+    assert [measurement.module for measurement in chosen(["B8"], large=False)] == ["revocations", "takeover"]
     assert len(set(ROWS)) == len(ROWS)
 
 
