@@ -7,10 +7,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 export UP_POSTGRES_PORT UP_PROVISION_PORT UP_ACCOUNT_PORT UP_PROVISION_TLS_PORT UP_ACCOUNT_TLS_PORT
 export UP_HOOKS_PORT UP_HOOKS_METRICS_PORT UP_RESPONDER_METRICS_PORT UP_API_PORT UP_API_METRICS_PORT
 
-.PHONY: help up down clean logs test test-long fuzz check bench migrate lock schema docs proto
+.PHONY: help up down clean logs test test-long fuzz check bench bench-large migrate lock schema docs proto
 
 help:  ## this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up:  ## install what is missing, start everything, provision a simulated device
 	@embedded/install.sh run
@@ -52,9 +52,15 @@ check:  ## ruff, mypy, squawk, C warnings as errors
 	.venv/bin/squawk $$(ls sql/migrations/*.sql | grep -v rollback)
 	$(MAKE) -s -C mosquitto/plugin clean all
 
-bench:  ## print the figures in seconds beside their goals
+bench:  ## measure the everyday figures beside their goals into docs/benchmarks; some rows: make bench ARGS="B1 B3"
 	@embedded/install.sh bench
-	@$(PYTHON) -m bench
+	@$(MAKE) -s -C bench/load
+	@$(PYTHON) -m bench --write $(ARGS)
+
+bench-large:  ## measure all of them: 1,000,000 users, floods of a minute
+	@embedded/install.sh bench
+	@$(MAKE) -s -C bench/load
+	@$(PYTHON) -m bench --large --write $(ARGS)
 
 lock:  ## renew the hashed locks
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --extra fast pyproject.toml -o requirements.txt

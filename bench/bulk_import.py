@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bench.report import line
+from bench.figures import Figure, single
 from bench.worlds import bench_database
 from embedded.processes import Managed, answers, free_port
 from service.core.access import Role
@@ -83,8 +83,8 @@ async def over_http(database: Database, admin: Administration, folder: Path) -> 
         await asyncio.to_thread(server.stop)
 
 
-def measure(what: str, environment: Environment, file: Path, result: Path) -> None:
-    """Run it to its end; print seconds and megabytes."""
+def run_import(what: str, environment: Environment, file: Path, result: Path) -> list[Figure]:
+    """Run it to its end: seconds and megabytes. Raises RuntimeError where it fails."""
     began = time.monotonic()
     process = start(environment, file, result)
     _, status, usage = os.wait4(process.pid, 0)
@@ -92,8 +92,10 @@ def measure(what: str, environment: Environment, file: Path, result: Path) -> No
     seconds = time.monotonic() - began
     if process.returncode != 0:
         raise RuntimeError(f"{what}: status {process.returncode}")
-    line(f"{what}: time", seconds, GOAL_SECONDS, unit="s")
-    line(f"{what}: memory of the process", usage.ru_maxrss / 1024, GOAL_MEGABYTES, unit="MB")
+    return [
+        single("import", f"{what}: time", seconds, "s", at_most=GOAL_SECONDS),
+        single("import", f"{what}: memory of the process", usage.ru_maxrss / 1024, "MB", at_most=GOAL_MEGABYTES),
+    ]
 
 
 async def wrong_keys(database: Database, result: str, prefix: str) -> int:
@@ -115,45 +117,46 @@ async def _read(path: Path) -> str:
     return await asyncio.to_thread(path.read_text)
 
 
-async def measure_face(face: str, environment: Environment, database: Database, folder: Path) -> None:
+async def measure_face(face: str, environment: Environment, database: Database, folder: Path) -> list[Figure]:
     """A new file, the same again, and one that is killed at half and run again."""
     first, second = f"{face}-a-", f"{face}-b-"
     for prefix in (first, second):
         write_file(folder / f"{prefix}.csv", prefix, ROWS)
     files = {prefix: (folder / f"{prefix}.csv", folder / f"{prefix}.result") for prefix in (first, second)}
-    await asyncio.to_thread(measure, f"{face}: {ROWS:,} rows", environment, *files[first])
-    await asyncio.to_thread(measure, f"{face}: the same again", environment, *files[first])
-    process = start(environment, *files[second])
+    figures = await asyncio.to_thread(run_import, f"{face}: {ROWS:,} rows", environment, *files[first])
+    figures += await asyncio.to_thread(run_import, f"{face}: the same again", environment, *files[first])
+    await kill_at_half(environment, database, second, files[second])
+    figures += await asyncio.to_thread(run_import, f"{face}: again after a kill at half", environment, *files[second])
+    for prefix, (_, result) in files.items():
+        wrong = await wrong_keys(database, await _read(result), prefix)
+        figures.append(single("import", f"{face}: keys lost or wrong, file {prefix}", wrong, at_most=0))
+    return figures
+
+
+async def kill_at_half(environment: Environment, database: Database, prefix: str, files: tuple[Path, Path]) -> None:
+    """Begin an import, and kill it when half of its rows are there."""
+    process = start(environment, *files)
     count = "SELECT count(*) FROM provision_requests WHERE client_id LIKE $1"
     for _ in range(6000):
-        if await database.value(count, f"{second}%") >= ROWS // 2:
+        if await database.value(count, f"{prefix}%") >= ROWS // 2:
             break
         await asyncio.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    line(f"{face}: rows that were there when it was killed", await database.value(count, f"{second}%"), unit="")
-    await asyncio.to_thread(measure, f"{face}: run again after that", environment, *files[second])
-    for prefix, (_, result) in files.items():
-        wrong = await wrong_keys(database, await _read(result), prefix)
-        line(f"{face}: keys lost or wrong, file {prefix}", wrong, 0, unit="")
 
 
-async def main() -> None:
-    """Print the figures."""
-    print("Import:")
+async def measure() -> list[Figure]:
+    """On the database and over HTTP."""
     async with bench_database() as (database, admin):
         await make_account(admin)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            await measure_face("database", on_database(database), database, folder)
+            figures = await measure_face("database", on_database(database), database, folder)
             async with over_http(database, admin, folder) as (environment, pid):
-                await measure_face("server", environment, database, folder)
+                figures += await measure_face("server", environment, database, folder)
                 status = await _read(Path(f"/proc/{pid}/status"))
                 peak = int(status.partition("VmHWM:")[2].split()[0])
-                line("server: memory of the server", peak / 1024, GOAL_MEGABYTES, unit="MB")
+                memory = single("import", "server: memory of the server", peak / 1024, "MB", at_most=GOAL_MEGABYTES)
+                figures.append(memory)
             broken = await database.broken_invariants()
-            line("invariants that do not hold", len(broken), 0, unit="")
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+            return [*figures, single("import", "invariants that do not hold", len(broken), at_most=0)]

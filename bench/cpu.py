@@ -1,21 +1,25 @@
-"""CPU seconds of a process, and pairs that are measured in turn, so that what else the machine does hits both alike."""
+"""CPU seconds of processes, and pairs that are measured in turn, so that what else the machine does hits both alike."""
 
 from __future__ import annotations
 
 import os
-import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from bench.figures import Figure, Goal
 
 PAIRS = 5
 _TICK = os.sysconf("SC_CLK_TCK")
 
-Measure = Callable[[], Awaitable[float]]
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time until now (proc(5): fields 14 and 15 of stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _stat(pid)
     return (int(fields[11]) + int(fields[12])) / _TICK
 
 
@@ -25,23 +29,96 @@ def exact_cpu_seconds(pid: int) -> float:
     return sum(int(stat.read_text().split()[0]) for stat in stats) / 1e9
 
 
-async def ratios(measured: Measure, peer: Measure, pairs: int = PAIRS) -> list[float]:
-    """measured / peer of each pair, in turns; the first pair warms up and is not counted."""
-    found = []
-    for number in range(pairs + 1):
-        one, other = await measured(), await peer()
-        if number:
-            found.append(one / other)
-    return sorted(found)
+def family_cpu_seconds(pid: int) -> float:
+    """The same of a process, its children that it has reaped, and those that live: Postgres has one a connection."""
+    fields = _stat(pid)
+    total = sum(int(fields[place]) for place in (11, 12, 13, 14)) / _TICK
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        try:
+            total += cpu_seconds(int(child))
+        except OSError:  # it has just ended
+            continue
+    return total
 
 
-def print_ratio(what: str, found: list[float], *, at_most: float | None = None, at_least: float | None = None) -> None:
-    """Minimum, median, maximum beside the goal of the median."""
-    median = statistics.median(found)
-    if at_most is not None:
-        goal, good = f"at most {at_most:g}", median <= at_most
-    else:
-        assert at_least is not None
-        goal, good = f"at least {at_least:g}", median >= at_least
-    verdict = "reached" if good else "NOT REACHED"
-    print(f"  {what:<58} {found[0]:.2f} / {median:.2f} / {found[-1]:.2f}  goal {goal}: {verdict}", flush=True)
+def resident_bytes(pid: int) -> int:
+    """Memory that a process has in use (proc(5): field 24 of stat, in pages)."""
+    return int(_stat(pid)[21]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Processes whose CPU seconds are counted; `families` by the process that has the others."""
+
+    processes: Mapping[str, int] = field(default_factory=dict)
+    families: Mapping[str, int] = field(default_factory=dict)
+
+    def now(self) -> dict[str, float]:
+        """By name, until now."""
+        alone = {name: cpu_seconds(pid) for name, pid in self.processes.items()}
+        return alone | {name: family_cpu_seconds(pid) for name, pid in self.families.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """One measurement: a value, and the CPU seconds of the processes that had part in it."""
+
+    value: float
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+Measure = Callable[[int], Awaitable[Taken]]
+"""Is told which pair it is for: 0 warms up."""
+
+
+def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """What each took meanwhile."""
+    return {name: after[name] - before[name] for name in before}
+
+
+def added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """CPU seconds by process, all together."""
+    total: dict[str, float] = {}
+    for part in parts:
+        for name, seconds in part.items():
+            total[name] = total.get(name, 0.0) + seconds
+    return total
+
+
+async def in_turns(*sides: Measure, times: int = PAIRS) -> list[list[Taken]]:
+    """
+    What each side measured, side by side, `times` times; a first time warms up and is not counted.
+
+    Every other time they go the other way round: whoever is second may find the machine warmer.
+    """
+    found: list[list[Taken]] = [[] for _ in sides]
+    for number in range(times + 1):
+        order = list(enumerate(sides))
+        for place, side in order if number % 2 else reversed(order):
+            taken = await side(number)
+            if number:
+                found[place].append(taken)
+    return found
+
+
+def ratio(row: str, what: str, measured: Sequence[Taken], peer: Sequence[Taken], goal: Goal | None = None) -> Figure:
+    """measured / peer of each pair."""
+    return Figure(
+        row=row,
+        what=what,
+        values=tuple(one.value / other.value for one, other in zip(measured, peer, strict=True)),
+        goal=goal,
+        cpu_seconds=added(taken.cpu_seconds for taken in (*measured, *peer)),
+    )
+
+
+def plain(row: str, what: str, unit: str, taken: Sequence[Taken], goal: Goal | None = None) -> Figure:
+    """The values as they are."""
+    return Figure(
+        row=row,
+        what=what,
+        unit=unit,
+        values=tuple(one.value for one in taken),
+        goal=goal,
+        cpu_seconds=added(one.cpu_seconds for one in taken),
+    )

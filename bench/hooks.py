@@ -4,14 +4,13 @@
 and over eight.
 
 Ratios of pairs measured in turn: of answers a second, and of answers a CPU second of the process, which does not mind
-what else the machine does. `python -m bench.hooks [devices]`.
+what else the machine does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import importlib.util
 import json
 import os
 import subprocess
@@ -24,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.cpu import PAIRS, exact_cpu_seconds, print_ratio
+from bench.cpu import PAIRS, exact_cpu_seconds
+from bench.empty_hooks import LOOPS
+from bench.figures import Figure, Goal, single
 from bench.worlds import bench_database
 from embedded.processes import Managed, accepts, answers, free_port
 from tests.support.database import make_account
@@ -35,8 +36,7 @@ DEVICES = 50_000
 # So many are asked about while memory holds them all; cold ones go round all devices.
 KNOWN = 1_000
 WARM, COLD = 5_000, 1_500
-WARM_GOAL, COLD_GOAL = 0.75, 0.30
-LOOPS = ("asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else []))
+WARM_GOAL, COLD_GOAL = Goal(at_least=0.75), Goal(at_least=0.30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,26 +137,27 @@ async def hooks(database: Any, folder: Path, loop: str, **settings: str) -> Asyn
 
 
 async def compare(
-    what: str, load: Load, measured: Server, peer: Server, connections: int, count: int, goal: float
-) -> None:
+    what: str, load: Load, measured: Server, peer: Server, connections: int, count: int, goal: Goal
+) -> list[Figure]:
     """Pairs in turn; the first warms up."""
     pairs: list[tuple[Rates, Rates]] = []
     for _ in range(PAIRS + 1):
         pairs.append((await load.ask(measured, connections, count), await load.ask(peer, connections, count)))
     del pairs[0]
     title = f"{what}, {connections} connection{'s' if connections > 1 else ''}"
-    print_ratio(f"{title}: answers / s", sorted(a.wall / b.wall for a, b in pairs), at_least=goal)
-    print_ratio(f"{title}: answers / CPU s", sorted(a.cpu / b.cpu for a, b in pairs), at_least=goal)
-    ours, theirs = (min(pairs, key=lambda pair: pair[0].p50)[place] for place in (0, 1))
-    print(
-        f"    best pair: {ours.wall:,.0f} and {theirs.wall:,.0f} answers/s, p50 {ours.p50:.0f} and {theirs.p50:.0f} us,"
-        f" generator at most {max(a.generator for pair in pairs for a in pair):.0%} of a core",
-        flush=True,
-    )
+    wall = tuple(ours.wall / theirs.wall for ours, theirs in pairs)
+    cpu = tuple(ours.cpu / theirs.cpu for ours, theirs in pairs)
+    busiest = max(each.generator for pair in pairs for each in pair)
+    return [
+        Figure(row="B4", what=f"{title}: answers a second", values=wall, goal=goal),
+        Figure(row="B4", what=f"{title}: answers a CPU second", values=cpu, goal=goal),
+        Figure(row="B4", what=f"{title}: p50", unit="us", values=tuple(ours.p50 for ours, _ in pairs)),
+        single("B4", f"{title}: the generator's share of a core", busiest),
+    ]
 
 
-async def measure(database: Any, folder: Path, secret: str, devices: int, loop: str) -> None:
-    """All rows on one kind of event loop."""
+async def measure_loop(database: Any, folder: Path, secret: str, devices: int, loop: str) -> list[Figure]:
+    """All of them on one kind of event loop."""
     program, authorization = build_generator(), basic("account-broker", secret)
     loads: dict[tuple[str, str], Load] = {}
     for heat, count in (("warm", KNOWN), ("cold", devices)):
@@ -169,28 +170,26 @@ async def measure(database: Any, folder: Path, secret: str, devices: int, loop: 
     port = free_port()
     forgetful = {"PROVISION_GRANTS_MEMORY": "1", "PROVISION_PASSWORDS_MEMORY": "1"}
     async with (
-        running(["-m", "bench.empty_handler", str(port), loop], {}, folder, port, "") as peer,
+        running(["-m", "bench.empty_hooks", str(port), loop], {}, folder, port, "") as peer,
         hooks(database, folder, loop) as warm,
         hooks(database, folder, loop, **forgetful) as cold,
     ):
+        figures: list[Figure] = []
         for connections in (1, 8):
             for route in ("user", "acl"):
-                await compare(f"warm /hooks/{route}", loads["warm", route], warm, peer, connections, WARM, WARM_GOAL)
-                await compare(f"cold /hooks/{route}", loads["cold", route], cold, peer, connections, COLD, COLD_GOAL)
+                for heat, server, count, goal in (("warm", warm, WARM, WARM_GOAL), ("cold", cold, COLD, COLD_GOAL)):
+                    what = f"{loop}: {heat} /hooks/{route}"
+                    figures += await compare(what, loads[heat, route], server, peer, connections, count, goal)
+        return figures
 
 
-async def main() -> None:
-    """Print the figures."""
-    devices = int(sys.argv[1]) if len(sys.argv) > 1 else DEVICES
-    print(__doc__)
+async def measure() -> list[Figure]:
+    """On each kind of event loop that is installed."""
+    figures: list[Figure] = []
     async with bench_database() as (database, admin):
         secret = await make_account(admin)
-        await registry.fill(database, devices)
+        await registry.fill(database, DEVICES)
         with tempfile.TemporaryDirectory() as name:
             for loop in LOOPS:
-                print(f"One process on {loop}, {devices:,} devices:")
-                await measure(database, Path(name), secret, devices, loop)
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+                figures += await measure_loop(database, Path(name), secret, DEVICES, loop)
+    return figures

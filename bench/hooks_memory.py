@@ -11,8 +11,9 @@ import urllib.request
 from pathlib import Path
 
 from bench import registry
-from bench.hooks import LOOPS, Load, build_generator, hooks
-from bench.report import line
+from bench.empty_hooks import LOOPS
+from bench.figures import Figure, single
+from bench.hooks import Load, build_generator, hooks
 from bench.worlds import bench_database
 from embedded.processes import free_port
 from tests.support.database import make_account
@@ -34,9 +35,8 @@ def metric(port: int, name: str) -> float:
         return float(reply.read().decode().partition(f"\n{name} ")[2].split()[0])
 
 
-async def main() -> None:
-    """Print the figures."""
-    print(__doc__)
+async def measure() -> list[Figure]:
+    """Before and after they came."""
     async with bench_database() as (database, admin):
         secret = await make_account(admin)
         await registry.fill(database, CLIENTS)
@@ -50,14 +50,20 @@ async def main() -> None:
                 bodies=bodies,
             )
             async with hooks(database, Path(name), LOOPS[-1], PROVISION_HOOKS_METRICS_PORT=str(metrics)) as server:
-                line("hooks process before anybody came", resident(server.pid), unit="MB")
+                before = resident(server.pid)
                 await load.ask(server, 4, CLIENTS)
                 await asyncio.sleep(3.0)  # two flushes
-                line("clients that it remembers", metric(metrics, "hook_remembered_clients"), unit="")
-                line("what it says that they take", metric(metrics, "hook_remembered_bytes") / 1e6, unit="MB")
-                line("B9 hooks process with 100,000 admitted clients", resident(server.pid), GOAL_MEGABYTES, "MB")
-                line("at most until then", resident(server.pid, "VmHWM"), GOAL_MEGABYTES, "MB")
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+                assert metric(metrics, "hook_remembered_clients") == CLIENTS
+                said = metric(metrics, "hook_remembered_bytes") / 1e6
+                return [
+                    single("B9", "a hooks process before anybody came", before, "MB"),
+                    single("B9", f"what {CLIENTS:,} clients take, as it says itself", said, "MB"),
+                    single(
+                        "B9",
+                        f"a hooks process with {CLIENTS:,} admitted clients",
+                        resident(server.pid),
+                        "MB",
+                        at_most=GOAL_MEGABYTES,
+                    ),
+                    single("B9", "the most until then", resident(server.pid, "VmHWM"), "MB", at_most=GOAL_MEGABYTES),
+                ]

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.report import line
+from bench.figures import Figure, single
 from service.configuration_file import read
 from tests.support.hostile_xml import FILES
 
@@ -27,7 +27,7 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def measure(name: str) -> None:
+def measure_here(name: str) -> None:
     """Print [milliseconds, MiB, rules] of one file."""
     with tempfile.NamedTemporaryFile() as secret:
         make, _ = FILES[name]
@@ -43,9 +43,9 @@ def measure(name: str) -> None:
     print(json.dumps([min(times) * 1000, more / 1024, sorted(rules)]))
 
 
-async def main() -> None:
-    """Print them all."""
-    print(f"{len(FILES)} hostile XML files")
+async def measure() -> list[Figure]:
+    """Each file: how long until it was refused, and how much memory it took."""
+    figures = []
     for name, (_, rule) in FILES.items():
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.hostile_xml", name, stdout=asyncio.subprocess.PIPE
@@ -53,12 +53,10 @@ async def main() -> None:
         out, _ = await child.communicate()
         milliseconds, mebibytes, rules = json.loads(out)
         assert rules == [rule], name
-        line(name, milliseconds, GOAL_MS)
-        line("", mebibytes, GOAL_MIB, "MiB")
+        figures.append(single("XML", f"{name}: refused after", milliseconds, "ms", at_most=GOAL_MS))
+        figures.append(single("XML", f"{name}: memory", mebibytes, "MiB", at_most=GOAL_MIB))
+    return figures
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        measure(sys.argv[1])
-    else:
-        asyncio.run(main())
+    measure_here(sys.argv[1])

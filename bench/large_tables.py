@@ -6,7 +6,6 @@ device that was provisioned before. Two databases of one server, asked in turn.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import statistics
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import asyncpg
 
 from bench import fleet
+from bench.figures import Figure, Goal, single
 from bench.worlds import bench_database
 from service.operations import accounts
 from service.operations.administration import Administration
@@ -144,7 +144,7 @@ async def _pool(database: Database, role: str) -> AsyncIterator[_Noted]:
         yield noted
 
 
-async def measure(small: Side, large: Side) -> Compared:
+async def compare(small: Side, large: Side) -> Compared:
     """In turn, so that what else the machine does hits both alike."""
     sides = (small, large)
     for side in sides:
@@ -198,23 +198,17 @@ async def both_sides(small_rows: int = SMALL, large_rows: int = LARGE) -> AsyncI
         yield small, large
 
 
-def print_compared(found: Compared) -> None:
+async def measure() -> list[Figure]:
     """B7."""
-    print(f"B7 {LARGE:,} requests against {SMALL:,}")
-    for what, ratio in (("a provisioning, database time", found.provisioning), ("cold /hooks/user, p50", found.login)):
-        verdict = "reached" if ratio <= GOAL else "NOT REACHED"
-        print(f"  {what:<32} {ratio:.2f}  goal at most {GOAL:g}: {verdict}")
-    for name, (small, large) in found.statements.items():
-        print(f"    {name:<12} {small:6.2f} ms against {large:6.2f} ms ({large / small:.2f})")
-    logins = [statistics.median(side.logins) for side in (found.small, found.large)]
-    print(f"    /hooks/user  {logins[0]:6.2f} ms against {logins[1]:6.2f} ms", flush=True)
-
-
-async def main() -> None:
-    """Print the figures."""
     async with both_sides() as (small, large):
-        print_compared(await measure(small, large))
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+        found = await compare(small, large)
+    beside = f"{LARGE:,} requests / {SMALL:,}"
+    goal = Goal(at_most=GOAL)
+    figures = [
+        Figure(row="B7", what=f"database time of a provisioning, {beside}", values=(found.provisioning,), goal=goal),
+        Figure(row="B7", what=f"cold /hooks/user p50, {beside}", values=(found.login,), goal=goal),
+    ]
+    for name, (few, many) in found.statements.items():
+        figures.append(single("B7", f"{name}, {SMALL:,}", few, "ms"))
+        figures.append(single("B7", f"{name}, {LARGE:,}", many, "ms"))
+    return figures

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.report import line
+from bench.figures import Figure, single
 from bench.worlds import bench_world
 from tests.e2e.mqtt_raw import Client
 from tests.support.database import make_request
@@ -40,8 +40,8 @@ async def publisher(world: World, username: str, password: str, stop: asyncio.Ev
     return sent, lost, longest
 
 
-async def main() -> None:
-    """Print the figures."""
+async def measure() -> list[Figure]:
+    """Postgres goes and comes back."""
     async with bench_world() as world:
         cluster = world.database.server.cluster
         assert cluster is not None
@@ -68,11 +68,13 @@ async def main() -> None:
         answer_ms = (time.monotonic() - back) * 1000
         stop.set()
         sent, lost, longest = await publishing
-        print(f"outage: Postgres away for {OUTAGE:.0f} s; new CONNECTs meanwhile: {codes} (None: no CONNACK)")
-        line(f"messages lost of {sent} that a device published to itself", lost, 0, "")
-        line("longest publish and read back", longest)
-        line("first correct verdict on a CONNECT after its return", login_ms, GOAL_RECOVERY_MS)
-        line("answer to an ask that waited, after its return", answer_ms, GOAL_RECOVERY_MS)
+        assert codes == {None}, codes
+        return [
+            single("outage", f"messages lost of {sent:,} that a device published to itself", lost, at_most=0),
+            single("outage", "longest publish and read back", longest, "ms"),
+            single("outage", "back: first verdict on a CONNECT", login_ms, "ms", at_most=GOAL_RECOVERY_MS),
+            single("outage", "back: answer to an ask that waited", answer_ms, "ms", at_most=GOAL_RECOVERY_MS),
+        ]
 
 
 async def _until_login(world: World, username: str, password: str, since: float) -> float:
@@ -81,7 +83,3 @@ async def _until_login(world: World, username: str, password: str, since: float)
         await asyncio.sleep(0.02)
         code = await connect_code(world.account_port, "other", username, password)
     return (time.monotonic() - since) * 1000
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

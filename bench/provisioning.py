@@ -19,9 +19,10 @@ from pathlib import Path
 
 import bcrypt
 
-from bench import fleet
-from bench.cpu import cpu_seconds
-from bench.worlds import bench_database
+from bench import fleet, scale
+from bench.cpu import PAIRS, added, cpu_seconds, family_cpu_seconds
+from bench.figures import Figure, Goal
+from bench.worlds import bench_database, postgres_pid
 from embedded.processes import Managed, accepts, free_port
 from tests.support.database import PASSWORD
 from tests.support.world import World
@@ -84,19 +85,6 @@ class Hashing:
         return sorted(
             bare.cpu * one.count / sum(one.cpu.values()) for one, bare in zip(self.rounds, self.bare, strict=True)
         )
-
-
-def family_cpu_seconds(pid: int) -> float:
-    """Of a process and its children, those that ended among them: Postgres is a process for each connection."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    reaped = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
-    living = 0.0
-    for child in children:
-        try:
-            living += cpu_seconds(int(child))
-        except FileNotFoundError:
-            continue
-    return cpu_seconds(pid) + living + sum(map(int, reaped)) / 100
 
 
 def bare_bcrypt(threads: int, seconds: float = 3.0) -> Bare:
@@ -174,9 +162,7 @@ async def provision(world: World, port: int, pids: Mapping[str, int], numbers: r
         f"{fleet.client_id(n)},{fleet.factory_username(n, shared=shared)},{PASSWORD},{fleet.activation_key(n)}\n"
         for n in numbers
     )
-    cluster = world.database.server.cluster
-    assert cluster is not None
-    postgres = int((cluster.data / "postmaster.pid").read_text().split()[0])
+    postgres = postgres_pid(world.database)
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
     postgres_before = family_cpu_seconds(postgres)
     generator = await asyncio.create_subprocess_exec(
@@ -193,7 +179,7 @@ async def provision(world: World, port: int, pids: Mapping[str, int], numbers: r
     return Measured(cpu=cpu, **told)
 
 
-async def shared_credential(rounds: int = 3, devices: int = SHARED) -> list[Measured]:
+async def shared_credential(rounds: int = PAIRS, devices: int = SHARED) -> list[Measured]:
     """B5: the first devices warm up and are not counted."""
     async with provisioning_world() as (world, port, pids):
         await fleet.fill(world.database, 0, WARM_UP + rounds * devices - 1, shared=True)
@@ -205,7 +191,7 @@ async def shared_credential(rounds: int = 3, devices: int = SHARED) -> list[Meas
         return measured
 
 
-async def distinct_credentials(brokers: int, rounds: int = 3, devices: int = DISTINCT) -> Hashing:
+async def distinct_credentials(brokers: int, rounds: int = PAIRS, devices: int = DISTINCT) -> Hashing:
     """B6 with so many provision brokers."""
     async with provisioning_world(brokers) as (world, port, pids):
         await fleet.fill(world.database, 0, (rounds + 1) * devices - 1, shared=False)
@@ -219,52 +205,32 @@ async def distinct_credentials(brokers: int, rounds: int = 3, devices: int = DIS
         return Hashing(brokers=brokers, rounds=measured, bare=bare)
 
 
-def _cpu_line(one: Measured) -> str:
-    each = {name: 1000 * seconds / one.count for name, seconds in one.cpu.items()}
-    told = ", ".join(f"{name} {milliseconds:.1f}" for name, milliseconds in each.items())
-    return f"{sum(each.values()):.1f} ms CPU each: {told}"
+def figures_of(row: str, what: str, rounds: list[Measured], **goal: float) -> list[Figure]:
+    """Rates, and the 99th percentile of how long one took."""
+    rates = tuple(one.rate for one in rounds)
+    waits = tuple(one.p99_ms for one in rounds)
+    cpu = added(one.cpu for one in rounds)
+    aim = Goal(**goal) if goal else None
+    return [
+        Figure(row=row, what=f"provisionings, {what}", unit="1/s", values=rates, goal=aim, cpu_seconds=cpu),
+        Figure(row=row, what=f"a provisioning's p99, {what}", unit="ms", values=waits),
+    ]
 
 
-def _print_round(one: Measured) -> None:
-    waits = f"p50 {one.p50_ms:.0f} ms, p99 {one.p99_ms:.0f} ms"
-    print(f"    {one.rate:7.1f}/s  {waits}, retries {one.retries}; {_cpu_line(one)}", flush=True)
+def hashing_figures(hashing: Hashing) -> list[Figure]:
+    """B6 with so many provision brokers."""
+    what = f"distinct credentials, {hashing.brokers} provision broker{'s' if hashing.brokers > 1 else ''}"
+    goal = Goal(at_least=GOAL_ONE_CORE if hashing.brokers == 1 else GOAL_BOTH_CORES)
+    against = f"{what} / bcrypt of {hashing.brokers} core{'s' if hashing.brokers > 1 else ''}"
+    return [
+        *figures_of("B6", what, hashing.rounds),
+        Figure(row="B6", what=against, values=tuple(hashing.ratios), goal=goal),
+    ]
 
 
-def print_shared(rounds: list[Measured]) -> None:
-    """B5."""
-    rates = sorted(one.rate for one in rounds)
-    median = rates[len(rates) // 2]
-    verdict = "reached" if median >= GOAL_A_SECOND else "NOT REACHED"
-    print(f"B5 whole provisionings, shared credential, {AT_ONCE} devices at a time")
-    print(f"  {rates[0]:.1f} / {median:.1f} / {rates[-1]:.1f} a second  goal at least {GOAL_A_SECOND:g}: {verdict}")
-    for one in rounds:
-        _print_round(one)
-
-
-def print_distinct(hashing: Hashing) -> None:
-    """B6."""
-    goal = GOAL_ONE_CORE if hashing.brokers == 1 else GOAL_BOTH_CORES
-    ratios = hashing.ratios
-    median = ratios[len(ratios) // 2]
-    verdict = "reached" if median >= goal else "NOT REACHED"
-    print(f"B6 whole provisionings, distinct credentials, {hashing.brokers} provision broker(s)")
-    print(
-        f"  {ratios[0]:.2f} / {median:.2f} / {ratios[-1]:.2f} of the bcrypt rate of {hashing.brokers} core(s)"
-        f"  goal at least {goal:g}: {verdict}"
-    )
-    shares = hashing.cpu_shares
-    print(f"  bcrypt is {shares[0]:.2f} to {shares[-1]:.2f} of the CPU that a provisioning costs")
-    for one, bare in zip(hashing.rounds, hashing.bare, strict=True):
-        print(f"    bare bcrypt {bare.rate:.1f}/s, {1000 * bare.cpu:.0f} ms CPU each")
-        _print_round(one)
-
-
-async def main() -> None:
-    """Print the figures."""
-    print_shared(await shared_credential())
-    for brokers in (1, 2):
-        print_distinct(await distinct_credentials(brokers))
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+async def measure() -> list[Figure]:
+    """B5, and B6 with `make bench-large`."""
+    figures = figures_of("B5", "shared credential", await shared_credential(), at_least=GOAL_A_SECOND)
+    for brokers in (1, 2) if scale.is_large() else ():
+        figures += hashing_figures(await distinct_credentials(brokers))
+    return figures

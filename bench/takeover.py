@@ -1,6 +1,6 @@
 """
 How long a stored session outlives its user's right to be there: from the commit to the end of the takeover that wipes
-it, one user at a time, and 200 of one account at once, half of them connected. `python -m bench.takeover`.
+it, one user at a time, and 200 of one account at once, half of them connected.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
 
+from bench.figures import Figure, quantile, single
 from bench.worlds import bench_world
 from service.operations import accounts, users
 from tests.e2e.mqtt_raw import Client
@@ -44,19 +44,8 @@ async def wiped(world: World, names: set[str], since: float) -> list[float]:
     return found
 
 
-def show(what: str, values: Sequence[float]) -> None:
-    """Median, 99th percentile and maximum."""
-    ordered = sorted(values)
-    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    beside = "reached" if p99 <= GOAL_MS else "NOT REACHED"
-    print(
-        f"  {what}: p50 {ordered[len(ordered) // 2]:.0f} ms, p99 {p99:.0f} ms (goal {GOAL_MS:.0f}: {beside}),", end=" "
-    )
-    print(f"max {ordered[-1]:.0f} ms", flush=True)
-
-
-async def main() -> None:
-    """Print the figures."""
+async def measure() -> list[Figure]:
+    """One after another, and all at once."""
     async with bench_world(bcrypt_cost=4) as world:
         passwords = {
             f"plain-{number}": await users.create_person(
@@ -72,14 +61,9 @@ async def main() -> None:
         for name in list(passwords)[:ALONE]:
             await users.set_user_enabled(world.admin, "acme", name, enabled=False)
             values += await wiped(world, {name}, time.monotonic())
-        print("stored sessions wiped after the commit")
-        show(f"{ALONE} users, one after another", values)
         await accounts.set_account_enabled(world.admin, "acme", enabled=False)
-        show(
-            f"{TOGETHER} users of one account at once",
-            await wiped(world, set(list(passwords)[ALONE:]), time.monotonic()),
-        )
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+        together = await wiped(world, set(list(passwords)[ALONE:]), time.monotonic())
+    return [
+        single("B8", f"{what}: session wiped, p99", quantile(found, 0.99), "ms", at_most=GOAL_MS)
+        for what, found in ((f"{ALONE} users, one by one", values), (f"{TOGETHER} users at once", together))
+    ]

@@ -57,3 +57,10 @@ async def bench_world(*, bcrypt_cost: int = 10) -> AsyncIterator[World]:
             yield world
         finally:
             world.close()
+
+
+def postgres_pid(database: Database) -> int:
+    """The process that has the others; only of a cluster of our own."""
+    cluster = database.server.cluster
+    assert cluster is not None
+    return int((cluster.data / "postmaster.pid").read_text().splitlines()[0])

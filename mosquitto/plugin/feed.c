@@ -337,8 +337,10 @@ static bool send_errand(struct feed *feed, enum errand carries, char *body, int6
 
 static void ask_for_clients(struct feed *feed, int64_t now)
 {
-    char *body = next_batch(feed);
+    char *body;
 
+    if (!sessions_want_any(feed->sessions)) return; /* as in nearly every TICK, of which each publish brings one */
+    body = next_batch(feed);
     if (feed->batch_count == 0) return;
     if (body != NULL && send_errand(feed, CLIENTS, body, now)) return;
     want_batch_again(feed);

@@ -21,16 +21,17 @@ struct place {
 
 enum { OFFLINE, WANTED, ACTIVE, LISTS };
 
+/* What a topic check looks at comes first: one line of the processor's cache, where there are many clients. */
 struct session {
     const void *client;
-    struct tag tag;
-    struct grants *grants;       /* NULL: none were told, or revoked */
     struct session *next[KEYS];  /* in its buckets */
+    struct grants *grants;       /* NULL: none were told, or revoked */
+    char *username;
+    bool stale, revoked;
     uint32_t hashes[KEYS];
+    struct tag tag;
     uint64_t generation;
     struct place places[LISTS];
-    bool stale, revoked;
-    char *username;
     char client_id[]; /* and behind it the username */
 };
 
@@ -345,6 +346,11 @@ static bool next_of(struct sessions *sessions, int list, struct ticket *ticket)
     leave(sessions, list, session);
     *ticket = (struct ticket){session->client, session->generation, session->client_id, session->username};
     return true;
+}
+
+bool sessions_want_any(const struct sessions *sessions)
+{
+    return sessions->lists[WANTED].first != NULL;
 }
 
 bool sessions_next_wanted(struct sessions *sessions, struct ticket *ticket)

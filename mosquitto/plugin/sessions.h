@@ -71,6 +71,9 @@ void sessions_doubt_username(struct sessions *sessions, const char *username);
 void sessions_doubt(struct sessions *sessions, const void *client);
 void sessions_doubt_all(struct sessions *sessions);
 
+/* Whether any client is wanted anew. */
+bool sessions_want_any(const struct sessions *sessions);
+
 /* The next client that is wanted anew, which is not any longer; false: nobody. */
 bool sessions_next_wanted(struct sessions *sessions, struct ticket *ticket);
 

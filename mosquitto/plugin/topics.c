@@ -30,10 +30,23 @@ static bool same(struct level a, struct level b)
     return a.length == b.length && memcmp(a.start, b.start, a.length) == 0;
 }
 
+/* Past the levels that are equal letter by letter, but for the last one of either: most grants begin with such. */
+static void skip_same(const char **wide, const char **narrow)
+{
+    const char *a = *wide, *b = *narrow;
+
+    for (; *a != '\0' && *a == *b && *a != '+' && *a != '#'; a++, b++) {
+        if (*a != '/') continue;
+        *wide = a + 1;
+        *narrow = b + 1;
+    }
+}
+
 bool topics_cover(const char *wide, const char *narrow)
 {
     /* Section 4.7.2: a filter that starts with a wildcard does not match a topic that starts with `$`. */
     if (narrow[0] == '$' && wide[0] != '$') return false;
+    skip_same(&wide, &narrow);
     while (wide != NULL) {
         const struct level of_wide = next_level(wide);
         struct level of_narrow;
@@ -66,5 +79,10 @@ bool topics_is_filter(const char *text)
 
 bool topics_is_name(const char *text)
 {
-    return strpbrk(text, "+#") == NULL && topics_is_filter(text);
+    size_t length = 0;
+
+    /* Nearly all are of ASCII alone, and one look at each byte is enough: this is asked once a delivery. */
+    while (text[length] != '\0' && (text[length] & 0x80) == 0 && text[length] != '+' && text[length] != '#') length++;
+    if (text[length] == '\0') return length > 0 && length <= LONGEST;
+    return (text[length] & 0x80) != 0 && strpbrk(text, "+#") == NULL && topics_is_filter(text);
 }

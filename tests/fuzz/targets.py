@@ -32,6 +32,7 @@ from service.core.verdicts import Denied
 from service.import_file import FORMATS, Reader
 from service.mqtt import kura_payload
 from service.mqtt.kura_payload import READ_LIMIT, Unreadable
+from service.operations.questions import AclQuestion
 from service.web import hooks, plugin
 from tests.support.raw_http import FORM, JSON
 
@@ -166,17 +167,17 @@ def check_import(data: bytes) -> None:
             check_problems(invalid.problems, data)
 
 
-_KINDS: tuple[Any, ...] = (hooks._User, hooks._Acl)
+_DECODERS: tuple[msgspec.json.Decoder[Any], ...] = tuple(map(msgspec.json.Decoder, (hooks._User, AclQuestion)))
 
 
 def check_hook_body(data: bytes) -> None:
     """What brokers ask, in both modes, and what our plugin asks beyond it."""
     for mode in (JSON, FORM):
-        for kind in _KINDS:
-            body = hooks.parse_body(data, mode, kind)
+        for decoder in _DECODERS:
+            body = hooks.parse_body(data, mode, decoder)
             assert body is None or all(
                 value is None or is_text(value.replace("\0", ""), len(data))
-                for value in (getattr(body, name, None) for name in ("username", "clientid", "topic", "password"))
+                for value in (getattr(body, name, None) for name in ("username", "client_id", "topic", "password"))
             )
     for kind in (plugin.Clients, plugin.Reports):
         with contextlib.suppress(ValueError, RecursionError):

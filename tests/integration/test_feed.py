@@ -221,3 +221,18 @@ async def test_two_readers_hear_the_same(scene: Scene) -> None:
         for number in range(20):
             await one.heard(f"n-{number}")
             await other.heard(f"n-{number}")
+
+
+async def test_it_outlives_being_ended_at_any_moment(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncpg has errors of its own for a connection that ends between two of its messages."""
+    monkeypatch.setattr(feed_module, "RETRY_EVERY", 0.0)
+    async with following(database) as reader:
+        killer = await asyncpg.connect(database.url().reveal())
+        try:
+            for _ in range(300):
+                await killer.execute(KILL, database.name)
+                await asyncio.sleep(0)
+        finally:
+            await killer.close()
+        await note(database, "later")
+        await reader.heard("later")
