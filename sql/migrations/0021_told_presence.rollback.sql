@@ -29,4 +29,4 @@ END
 $$;
 ALTER TABLE device_connections DROP COLUMN ended_at;
 
-CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0019_feed' $$;
+CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0020_round_trips' $$;
