@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from bench import bulk_import, flood, hostile_xml, outage
+from bench import bulk_import, flood, hostile_xml, outage, restarts
 
 
 async def main() -> None:
     """Print them all."""
-    for measurement in (hostile_xml, bulk_import, flood, outage):
+    for measurement in (hostile_xml, bulk_import, flood, outage, restarts):
         await measurement.main()
 
 

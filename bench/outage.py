@@ -16,6 +16,7 @@ from bench.worlds import bench_world
 from tests.e2e.mqtt_raw import Client
 from tests.support.database import make_request
 from tests.support.devices import ask, connect, connect_code, reply, run_device
+from tests.support.figures import record
 from tests.support.world import World
 
 OUTAGE = 20.0
@@ -72,6 +73,9 @@ async def main() -> None:
         line(f"messages lost of {sent} that a device published to itself", lost, 0, "")
         line("longest publish and read back", longest)
         line("first correct verdict on a CONNECT after its return", login_ms, GOAL_RECOVERY_MS)
+        what = "seconds from Postgres' return to the first right verdict"
+        good = login_ms <= GOAL_RECOVERY_MS
+        record("G6", what, "2", f"{login_ms / 1000:.2f}", "python -m bench.outage", good)
         line("answer to an ask that waited, after its return", answer_ms, GOAL_RECOVERY_MS)
 
 
