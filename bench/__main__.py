@@ -45,7 +45,8 @@ MEASUREMENTS = (
     Measurement("generator", ("load",)),
     Measurement("hostile_xml", ("XML",)),
     Measurement("bulk_import", ("import",), everyday=False),
-    Measurement("outage", ("outage",)),
+    Measurement("outage", ("G6",)),
+    Measurement("restarts", ("G7",)),
 )
 ROWS = tuple(dict.fromkeys(row for measurement in MEASUREMENTS for row in measurement.rows))
 

@@ -1,5 +1,6 @@
 """
-`python -m bench.empty_hooks PORT asyncio|uvloop`: the hooks' peer, an aiohttp handler that reads a question and lets everybody in.
+`python -m bench.empty_hooks PORT asyncio|uvloop`: the hooks' peer, an aiohttp handler that reads a question and lets
+everybody in.
 
 What our plugin needs to be content is there too: nobody is a superuser, and the feed tells every second that nothing
 changed. So the plugin under the peer does the same as under the hooks.

@@ -246,6 +246,11 @@ class ResponderSettings(Settings):
         "seconds between two sweeps of passed deadlines", parse=_number(0.1, 3600), default=10.0
     )
     message_timeout: float = setting("seconds that one message may take", parse=_number(0.1, 600), default=10.0)
+    access_journal: str = setting(
+        "file, on another machine's disk than the database's, that says who may come in and who no more: "
+        "for `provision recovery`; none where empty",
+        default="",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

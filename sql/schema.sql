@@ -1291,6 +1291,45 @@ $$;
 
 ALTER FUNCTION public.next_version() OWNER TO provisioning_migrator;
 
+CREATE FUNCTION public.note_access() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    -- TG_ARGV: the kind, and the column that has the name.
+    v_row CONSTANT jsonb := CASE WHEN TG_OP = 'DELETE' THEN to_jsonb(OLD) ELSE to_jsonb(NEW) END;
+    v_name text := v_row ->> TG_ARGV[1];
+    v_client_id text;
+BEGIN
+    IF TG_ARGV[0] = 'credential' THEN
+        v_name := (SELECT name FROM users WHERE id = (v_row ->> 'user_id')::bigint);
+    ELSIF TG_ARGV[0] = 'service' THEN
+        v_name := (SELECT name FROM brokers WHERE id = (v_row ->> 'broker_id')::bigint);
+    ELSIF v_row ->> 'confirmed_at' IS NOT NULL THEN
+        v_client_id := (
+            SELECT q.client_id FROM provision_runs r JOIN provision_requests q ON q.id = r.request_id
+            WHERE r.user_id = (v_row ->> 'id')::bigint ORDER BY r.id DESC LIMIT 1
+        );
+    END IF;
+    IF v_name IS NOT NULL THEN -- else what it belongs to goes as well, and says so
+        INSERT INTO access_journal (kind, name, account, state, made, version, client_id)
+        VALUES (
+            TG_ARGV[0], v_name,
+            (SELECT name FROM accounts WHERE id = (v_row ->> 'account_id')::bigint),
+            CASE
+                WHEN TG_OP = 'DELETE' THEN 'deleted'
+                WHEN v_row ->> 'held_at' IS NOT NULL OR v_row ->> 'enabled' = 'false' THEN 'disabled'
+                ELSE 'enabled'
+            END,
+            (v_row ->> 'created_at')::timestamptz, (v_row ->> 'version')::bigint, v_client_id
+        );
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+ALTER FUNCTION public.note_access() OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.note_change() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1521,6 +1560,33 @@ $$;
 
 ALTER FUNCTION public.prune_refusals(p_keep interval, p_most bigint) OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.read_access_journal(p_cluster text, p_position text) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT jsonb_build_object(
+        'held', held_since IS NOT NULL OR cluster NOT IN ('', cluster_name()),
+        'cluster', cluster_name(),
+        'position', pg_current_snapshot()::text,
+        'changes', CASE WHEN held_since IS NOT NULL OR cluster NOT IN ('', cluster_name()) THEN '[]' ELSE (
+            SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+                'at', j.at, 'id', j.id, 'kind', j.kind, 'name', j.name, 'account', j.account, 'state', j.state,
+                'made', j.made, 'version', j.version, 'client_id', j.client_id
+            )) ORDER BY j.at, j.id), '[]')
+            FROM access_journal j
+            WHERE p_position IS NULL OR p_cluster IS DISTINCT FROM cluster_name() OR (
+                j.xid >= pg_snapshot_xmin(p_position::pg_snapshot)
+                AND NOT pg_visible_in_snapshot(j.xid, p_position::pg_snapshot)
+                -- Of a dumped database: xids that this cluster has not come to.
+                AND j.xid < pg_snapshot_xmax(pg_current_snapshot())
+            )
+        ) END
+    )
+    FROM heartbeats WHERE process = 'hooks'
+$$;
+
+ALTER FUNCTION public.read_access_journal(p_cluster text, p_position text) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.refuse_provision_account() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1535,6 +1601,21 @@ END
 $$;
 
 ALTER FUNCTION public.refuse_provision_account() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.refuse_while_stopped() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM issuing WHERE stopped_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'issuing is stopped'
+            USING ERRCODE = 'serialization_failure', CONSTRAINT = 'provision_runs_begin_while_issuing', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+ALTER FUNCTION public.refuse_while_stopped() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.request_of_client_id(p_client_id text) RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -1633,7 +1714,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0022_hook_facts' $$;
+    AS $$ SELECT '0024_recovery' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -1713,6 +1794,32 @@ END
 $$;
 
 ALTER FUNCTION public.write_event_checkpoint(p_key bytea) OWNER TO provisioning_functions;
+
+CREATE TABLE public.access_journal (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    kind text NOT NULL,
+    name text NOT NULL,
+    account text,
+    state text NOT NULL,
+    made timestamp with time zone,
+    version bigint,
+    client_id text,
+    CONSTRAINT access_journal_kind_known CHECK ((kind = ANY (ARRAY['account'::text, 'broker'::text, 'service'::text, 'user'::text, 'credential'::text, 'device'::text, 'request'::text, 'token'::text]))),
+    CONSTRAINT access_journal_state_known CHECK ((state = ANY (ARRAY['enabled'::text, 'disabled'::text, 'deleted'::text])))
+);
+
+ALTER TABLE public.access_journal OWNER TO provisioning_migrator;
+
+ALTER TABLE public.access_journal ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.access_journal_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -2056,6 +2163,16 @@ ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys OWNER TO provisioning_migrator;
 
+CREATE TABLE public.issuing (
+    only_row boolean DEFAULT true NOT NULL,
+    stopped_at timestamp with time zone,
+    stopped_by text,
+    CONSTRAINT issuing_only_row_check CHECK (only_row),
+    CONSTRAINT issuing_stopped_by_somebody CHECK (((stopped_at IS NULL) = (stopped_by IS NULL)))
+);
+
+ALTER TABLE public.issuing OWNER TO provisioning_migrator;
+
 CREATE TABLE public.logins (
     broker text NOT NULL,
     username text NOT NULL,
@@ -2316,6 +2433,9 @@ ALTER TABLE public.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 ALTER TABLE ONLY public.events ATTACH PARTITION public.events_default DEFAULT;
 
+ALTER TABLE ONLY public.access_journal
+    ADD CONSTRAINT access_journal_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.accounts
     ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
 
@@ -2385,6 +2505,9 @@ ALTER TABLE ONLY public.heartbeats
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (token_id, key_sha256);
 
+ALTER TABLE ONLY public.issuing
+    ADD CONSTRAINT issuing_pkey PRIMARY KEY (only_row);
+
 ALTER TABLE ONLY public.logins
     ADD CONSTRAINT logins_pkey PRIMARY KEY (broker, username, client_id, hour);
 
@@ -2432,6 +2555,10 @@ ALTER TABLE ONLY public.users
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX access_journal_by_at ON public.access_journal USING btree (at);
+
+CREATE INDEX access_journal_by_xid ON public.access_journal USING btree (xid);
 
 CREATE UNIQUE INDEX accounts_name_unique ON public.accounts USING btree (lower((name COLLATE "C")));
 
@@ -2541,17 +2668,29 @@ ALTER INDEX public.events_by_correlation_id ATTACH PARTITION public.events_defau
 
 ALTER INDEX public.events_pkey ATTACH PARTITION public.events_default_pkey;
 
+CREATE TRIGGER accounts_access AFTER INSERT OR DELETE OR UPDATE OF enabled ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.note_access('account', 'name');
+
 CREATE TRIGGER accounts_change AFTER DELETE OR UPDATE OF enabled, device_connection_coupling, mandatory_provisioning ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.note_change('account', 'id');
 
 CREATE TRIGGER accounts_version BEFORE UPDATE OF enabled, device_connection_coupling, mandatory_provisioning ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
+CREATE TRIGGER api_tokens_access AFTER INSERT OR DELETE ON public.api_tokens FOR EACH ROW EXECUTE FUNCTION public.note_access('token', 'name');
+
+CREATE TRIGGER broker_accounts_access AFTER INSERT OR DELETE ON public.broker_accounts FOR EACH ROW EXECUTE FUNCTION public.note_access('service', 'broker_id');
+
 CREATE TRIGGER broker_accounts_change AFTER DELETE ON public.broker_accounts FOR EACH ROW EXECUTE FUNCTION public.note_change('account', 'account_id');
+
+CREATE TRIGGER brokers_access AFTER INSERT OR DELETE OR UPDATE OF secret_sha256, previous_secret_sha256 ON public.brokers FOR EACH ROW EXECUTE FUNCTION public.note_access('broker', 'name');
 
 CREATE TRIGGER brokers_change AFTER INSERT OR DELETE OR UPDATE OF role, secret_sha256, previous_secret_sha256, endpoints ON public.brokers FOR EACH ROW EXECUTE FUNCTION public.note_change('broker', 'name');
 
 CREATE TRIGGER brokers_version BEFORE UPDATE OF role, secret_sha256, previous_secret_sha256, endpoints ON public.brokers FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
+CREATE TRIGGER credentials_access AFTER UPDATE OF held_at ON public.credentials FOR EACH ROW WHEN ((old.held_at IS DISTINCT FROM new.held_at)) EXECUTE FUNCTION public.note_access('credential', 'user_id');
+
 CREATE TRIGGER credentials_change AFTER UPDATE OF held_at, previous_password_bcrypt, overlap_until ON public.credentials FOR EACH ROW EXECUTE FUNCTION public.note_credential_change();
+
+CREATE TRIGGER credentials_held AFTER INSERT ON public.credentials FOR EACH ROW WHEN ((new.held_at IS NOT NULL)) EXECUTE FUNCTION public.note_access('credential', 'user_id');
 
 CREATE TRIGGER credentials_user_kind BEFORE INSERT OR UPDATE OF user_id ON public.credentials FOR EACH ROW EXECUTE FUNCTION public.require_provision_credential();
 
@@ -2569,6 +2708,8 @@ CREATE TRIGGER device_connections_login BEFORE UPDATE OF last_login_at ON public
 
 CREATE TRIGGER device_connections_version BEFORE UPDATE OF client_id, device_id, coupling, user_id, reserved_user_id, allow_user_change ON public.device_connections FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
+CREATE TRIGGER devices_access AFTER INSERT OR DELETE OR UPDATE OF enabled ON public.devices FOR EACH ROW EXECUTE FUNCTION public.note_access('device', 'client_id');
+
 CREATE TRIGGER devices_account BEFORE INSERT OR UPDATE OF account_id ON public.devices FOR EACH ROW EXECUTE FUNCTION public.refuse_provision_account();
 
 CREATE TRIGGER devices_change AFTER DELETE OR UPDATE OF enabled ON public.devices FOR EACH ROW EXECUTE FUNCTION public.note_change('client', 'client_id');
@@ -2576,6 +2717,10 @@ CREATE TRIGGER devices_change AFTER DELETE OR UPDATE OF enabled ON public.device
 CREATE TRIGGER devices_client_id BEFORE INSERT OR UPDATE OF client_id, account_id ON public.devices FOR EACH ROW EXECUTE FUNCTION public.keep_client_id_in_one_account();
 
 CREATE TRIGGER devices_version BEFORE UPDATE OF client_id, enabled ON public.devices FOR EACH ROW EXECUTE FUNCTION public.next_version();
+
+CREATE TRIGGER provision_requests_access AFTER INSERT OR DELETE ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.note_access('request', 'client_id');
+
+CREATE TRIGGER provision_requests_access_changed AFTER UPDATE OF enabled, activation_key_sha256 ON public.provision_requests FOR EACH ROW WHEN (((old.enabled IS DISTINCT FROM new.enabled) OR (old.activation_key_sha256 IS DISTINCT FROM new.activation_key_sha256))) EXECUTE FUNCTION public.note_access('request', 'client_id');
 
 CREATE TRIGGER provision_requests_account BEFORE INSERT OR UPDATE OF account_id ON public.provision_requests FOR EACH ROW EXECUTE FUNCTION public.refuse_provision_account();
 
@@ -2595,6 +2740,8 @@ CREATE TRIGGER provision_requests_version BEFORE UPDATE OF user_id, activation_k
 
 CREATE TRIGGER provision_runs_forget_key BEFORE UPDATE ON public.provision_runs FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION public.forget_sealed_key();
 
+CREATE TRIGGER provision_runs_issuing BEFORE INSERT ON public.provision_runs FOR EACH ROW EXECUTE FUNCTION public.refuse_while_stopped();
+
 CREATE TRIGGER provision_runs_moves BEFORE UPDATE ON public.provision_runs FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.allow_run_move();
 
 CREATE TRIGGER provision_runs_version BEFORE UPDATE OF user_id, ended_at ON public.provision_runs FOR EACH ROW EXECUTE FUNCTION public.next_version();
@@ -2605,9 +2752,13 @@ CREATE TRIGGER releases_holder AFTER INSERT ON public.releases FOR EACH ROW EXEC
 
 CREATE TRIGGER user_permissions_version AFTER INSERT OR DELETE OR UPDATE ON public.user_permissions FOR EACH ROW EXECUTE FUNCTION public.permission_changes_user();
 
+CREATE TRIGGER users_access AFTER DELETE OR UPDATE OF enabled, password_bcrypt, secret_sha256, confirmed_at, version ON public.users FOR EACH ROW EXECUTE FUNCTION public.note_access('user', 'name');
+
 CREATE TRIGGER users_account BEFORE INSERT OR UPDATE OF account_id ON public.users FOR EACH ROW EXECUTE FUNCTION public.refuse_provision_account();
 
 CREATE TRIGGER users_change AFTER DELETE OR UPDATE OF password_bcrypt, secret_sha256, enabled, version ON public.users FOR EACH ROW EXECUTE FUNCTION public.note_change('user', 'name');
+
+CREATE TRIGGER users_made AFTER INSERT ON public.users FOR EACH ROW WHEN ((new.kind <> 'device'::text)) EXECUTE FUNCTION public.note_access('user', 'name');
 
 CREATE TRIGGER users_version BEFORE UPDATE OF name, kind, password_bcrypt, secret_sha256, enabled, confirmed_at ON public.users FOR EACH ROW EXECUTE FUNCTION public.next_version();
 
@@ -2972,6 +3123,8 @@ GRANT ALL ON FUNCTION public.names_taken(p_account_id bigint, p_client_id text, 
 
 REVOKE ALL ON FUNCTION public.next_version() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.note_access() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.note_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.note_credential_change() FROM PUBLIC;
@@ -3002,7 +3155,12 @@ REVOKE ALL ON FUNCTION public.permission_changes_user() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.prune_refusals(p_keep interval, p_most bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.prune_refusals(p_keep interval, p_most bigint) TO provisioning_responder;
 
+REVOKE ALL ON FUNCTION public.read_access_journal(p_cluster text, p_position text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.read_access_journal(p_cluster text, p_position text) TO provisioning_responder;
+
 REVOKE ALL ON FUNCTION public.refuse_provision_account() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.refuse_while_stopped() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.request_of_client_id(p_client_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.request_of_client_id(p_client_id text) TO provisioning_responder;
@@ -3020,6 +3178,12 @@ GRANT ALL ON FUNCTION public.write_case(p_event_key bytea, p_actor text, p_sourc
 
 REVOKE ALL ON FUNCTION public.write_event_checkpoint(p_key bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.write_event_checkpoint(p_key bytea) TO provisioning_platform;
+
+GRANT SELECT ON TABLE public.access_journal TO provisioning_backup;
+GRANT SELECT,INSERT ON TABLE public.access_journal TO provisioning_functions;
+GRANT SELECT,DELETE ON TABLE public.access_journal TO provisioning_responder;
+
+GRANT SELECT ON SEQUENCE public.access_journal_id_seq TO provisioning_backup;
 
 GRANT SELECT ON TABLE public.accounts TO provisioning_functions;
 GRANT SELECT ON TABLE public.accounts TO provisioning_admin;
@@ -3129,6 +3293,11 @@ GRANT SELECT ON TABLE public.heartbeats TO provisioning_backup;
 GRANT SELECT ON TABLE public.idempotency_keys TO provisioning_backup;
 GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO provisioning_admin;
 GRANT SELECT,INSERT,DELETE ON TABLE public.idempotency_keys TO provisioning_platform;
+
+GRANT SELECT ON TABLE public.issuing TO provisioning_backup;
+GRANT SELECT ON TABLE public.issuing TO provisioning_functions;
+GRANT SELECT ON TABLE public.issuing TO provisioning_responder;
+GRANT SELECT,UPDATE ON TABLE public.issuing TO provisioning_platform;
 
 GRANT SELECT ON TABLE public.logins TO provisioning_backup;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.logins TO provisioning_functions;

@@ -1,4 +1,4 @@
-"""Accounts, and what time counts for everybody."""
+"""Accounts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from service.api.documents import AccountChanges, NewAccount
 from service.api.routes import Call, Route
-from service.operations import accounts, recovery
+from service.operations import accounts
 from service.operations.administration import Administration
 
 ACCOUNT = "/accounts/{account}"
@@ -47,14 +47,6 @@ async def _disable(admin: Administration, call: Call) -> Any:
     return await _show(admin, call)
 
 
-async def _show_recovery(admin: Administration, _call: Call) -> Any:
-    return await recovery.show(admin)
-
-
-async def _accept_recovery(admin: Administration, _call: Call) -> Any:
-    return {"accepted": await recovery.accept(admin)}
-
-
 ROUTES = (
     Route(name="list_accounts", method="GET", path="/accounts", summary="Every account", run=_list),
     Route(
@@ -92,19 +84,5 @@ ROUTES = (
         summary="Keep its devices and persons out, at once",
         run=_disable,
         versioned=True,
-    ),
-    Route(
-        name="show_recovery",
-        method="GET",
-        path="/recovery",
-        summary="Whether deadlines stand still after a restore",
-        run=_show_recovery,
-    ),
-    Route(
-        name="accept_recovery",
-        method="POST",
-        path="/recovery/accept",
-        summary="This is the database to go on with: deadlines count again",
-        run=_accept_recovery,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -273,3 +273,24 @@ class Served(Strict):
 __all__ = [
     name for name, value in list(globals().items()) if isinstance(value, type) and issubclass(value, msgspec.Struct)
 ]
+
+
+class JournalWord(Strict):
+    """A line of the journal of who may come in (`PROVISION_ACCESS_JOURNAL`)."""
+
+    at: Moment
+    id: int
+    kind: Literal["account", "broker", "credential", "device", "request", "service", "token", "user"]
+    name: Text
+    state: Literal["enabled", "disabled", "deleted"]
+    account: Text | None = None
+    made: Moment | None = None
+    version: int | None = None
+    client_id: Text | None = None
+
+
+class Journal(Strict):
+    """Its words. `since`: when the database was restored to; None: since hooks were seen last before the restore."""
+
+    words: Annotated[list[JournalWord], Meta(max_length=5000)] = []
+    since: Moment | None = None

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from service.api import accounts, brokers, callers, credentials, devices, events, imports, requests, tokens, users
+from service.api import (
+    accounts,
+    brokers,
+    callers,
+    credentials,
+    devices,
+    events,
+    imports,
+    recovery,
+    requests,
+    tokens,
+    users,
+)
 from service.api.routes import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -16,4 +28,5 @@ ROUTES: tuple[Route, ...] = (
     *tokens.ROUTES,
     *events.ROUTES,
     *brokers.ROUTES,
+    *recovery.ROUTES,
 )

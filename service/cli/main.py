@@ -12,8 +12,9 @@ from service.cli.credentials import credential
 from service.cli.events import events
 from service.cli.faces import refuse_server
 from service.cli.imports import import_requests, print_labels
-from service.cli.platform import account, broker, recovery_group, service
+from service.cli.platform import account, broker, service
 from service.cli.preview import preview
+from service.cli.recovery import issuing_group, recovery_group
 from service.cli.registry import device, user
 from service.cli.requests import request
 from service.cli.server import Choice
@@ -72,6 +73,8 @@ def create_key(kid: str | None, path: str | None, as_json: bool) -> None:
 
 for command in (preview, import_requests, print_labels):
     request.add_command(command)
-for command in (account, broker, user, credential, request, device, service, recovery_group, key, ca, token, events):
+for command in (
+    account, broker, user, credential, request, device, service, issuing_group, recovery_group, key, ca, token, events,
+):  # fmt: skip
     main.add_command(command)
 refuse_server(main)

@@ -1,4 +1,4 @@
-"""`provision account | broker | service | recovery`: what concerns the platform and more than one account."""
+"""`provision account | broker | service`: what concerns the platform and more than one account."""
 
 from __future__ import annotations
 
@@ -255,30 +255,3 @@ def responder_password(secret_file: str | None, as_json: bool) -> None:
         made = run(lambda call: call("set_responder_password"), as_json=as_json)["password"]
         text = f"the password of {name} was changed"
         place.hand_over(text, {"name": name}, secret=made, field="password", what="the new password")
-
-
-@click.group("recovery")
-def recovery_group() -> None:
-    """After a restore: no deadline passes until an operator says that this is the database to go on with."""
-
-
-@recovery_group.command("show")
-@json_option
-def show_recovery(as_json: bool) -> None:
-    """Whether deadlines stand still."""
-    state = run(lambda call: call("show_recovery"), as_json=as_json)
-    if as_json:
-        output.print_json(state)
-    else:
-        output.print_record(state)
-
-
-@recovery_group.command("accept")
-@yes_option
-@json_option
-def accept_recovery(yes: bool, as_json: bool) -> None:
-    """Go on with this database: time counts again."""
-    confirm("Runs that were not confirmed will expire again. Go on?", yes=yes)
-    accepted = run(lambda call: call("accept_recovery"), as_json=as_json)["accepted"]
-    text = "time counts again" if accepted else "nothing was held: time counted already"
-    output.say(text, {"accepted": accepted}, as_json=as_json)

@@ -108,6 +108,11 @@ OPERATIONS: dict[str, frozenset[Role]] = {
     "set_responder_password": _PLATFORM,
     "show_recovery": _PLATFORM,
     "accept_recovery": _PLATFORM,
+    "report_recovery": _PLATFORM,
+    "revoke_again": _PLATFORM,
+    "show_issuing": _PLATFORM,
+    "stop_issuing": _PLATFORM,
+    "start_issuing": _PLATFORM,
 }
 
 # Whoever has one of these sees whether and when a device was provisioned, and why not; never what it is given.

@@ -25,6 +25,7 @@ KEY_FAILURES_WINDOW = datetime.timedelta(minutes=15)
 # `retry_after` of refusals that time may heal, in seconds.
 RETRY_AFTER_REFUSED = 600
 RETRY_AFTER_BUSY = 900
+RETRY_AFTER_STOPPED = 300
 RETRY_AFTER_LONGEST = 86_400
 
 
@@ -52,6 +53,8 @@ class AskedRequest:
     now: datetime.datetime
     # What its account has to do with the client id, which may be on its way from or to another account.
     claim: Claim = OWN
+    # An operator stopped issuing: no run begins on the whole platform.
+    issuing_stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def decide_ask(
         return refused
     if request.state is RequestState.RUNNING:
         return _decide_running(request, wire)
-    outside = _refuse_outside_window(request)
-    return Begin() if outside is None else outside
+    refused = _refuse_beginning(request)
+    return Begin() if refused is None else refused
 
 
 def _refuse_closed(request: AskedRequest) -> Refused | None:
@@ -130,11 +133,19 @@ def _decide_running(request: AskedRequest, wire: str) -> Begin | Repeat | Refuse
     """A run once begun may be repeated after *expires on*; a new one after its deadline may not begin outside."""
     assert request.live_run is not None
     if request.live_run.past_deadline:
-        outside = _refuse_outside_window(request)
-        return Begin(after_deadline=True) if outside is None else outside
+        refused = _refuse_beginning(request)
+        return Begin(after_deadline=True) if refused is None else refused
     if request.live_run.wire != wire:
         return Refused(code="refused", reason="run_on_another_wire", retry_after=RETRY_AFTER_REFUSED)
     return Repeat()
+
+
+def _refuse_beginning(request: AskedRequest) -> Refused | None:
+    """What refuses a new run, and no repeated answer; a stop is told last, to devices that would be let go on."""
+    outside = _refuse_outside_window(request)
+    if outside is None and request.issuing_stopped:
+        return Refused(code="busy", reason="issuing_stopped", retry_after=RETRY_AFTER_STOPPED)
+    return outside
 
 
 def _refuse_outside_window(request: AskedRequest) -> Refused | None:

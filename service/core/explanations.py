@@ -105,6 +105,7 @@ REASONS: dict[str, str] = {
     "not_yet_active": "the request's window has not begun; wait, or change its activates on",
     "expired": "the request's window is over; change its expires on",
     "already_provisioned": "the request is PROVISIONED; reopen it if the device must be provisioned again",
+    "issuing_stopped": "issuing is stopped for everybody; `provision issuing start` lets runs begin again",
     "abandoned": "the request used up its attempts; `provision request reopen` allows new ones",
     "endpoint_not_served": "the request's provision endpoint is of no broker that serves the account; change it",
     "run_on_another_wire": "a run on the other wire (JSON or Kura) is under way; stop it or let it end",
@@ -141,6 +142,7 @@ REASONS: dict[str, str] = {
     "step_under_way": "the step was sent just now; wait for the gateway's reply",
     "device_failed": "the device said that it could not apply the answer; see its step and detail",
     "step_failed": "a step was out of retries; see the response of the gateway",
+    "revoked_since": "after a restore the access journal said that the run's user was gone; the device may ask anew",
     "stopped": "an administrator stopped the run",
 }
 

@@ -47,7 +47,8 @@ class Feed:
                 if self._heard:
                     _log.warning("feed_lost", error=type(error).__name__)
                 self._heard = False
-            except asyncpg.PostgresError as error:
+            except Exception as error:  # the driver has no error of its own for a server that talks nonsense
+                self._heard = False
                 _log.error("feed_failed", error=type(error).__name__)
             await asyncio.sleep(RETRY_EVERY)
 

@@ -67,8 +67,9 @@ class Leadership:
             held: bool = await self._connection.fetchval(
                 "SELECT pg_try_advisory_lock(hashtextextended('responder ' || $1, 0))", self._broker
             )
-        except TRANSIENT:
+        except Exception as error:
             self._drop()
+            _note(error)
             return False
         self.reached = True
         return held
@@ -80,8 +81,9 @@ class Leadership:
                 if self._connection is None:
                     raise ConnectionError
                 await self._connection.fetchval("SELECT 1")
-            except TRANSIENT:
+            except Exception as error:  # whatever it is: who cannot be sure of the lock does not lead
                 self._drop()
+                _note(error)
 
     async def _keep(self) -> None:
         while self.held:
@@ -108,3 +110,9 @@ class Leadership:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+def _note(error: Exception) -> None:
+    """Trouble that passes is no news; the driver has no error of its own for a server that talks nonsense."""
+    if not isinstance(error, TRANSIENT):
+        _log.error("lead_not_asked", error=type(error).__name__)

@@ -14,6 +14,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from service import keys, log
@@ -26,6 +27,7 @@ from service.mqtt.leadership import Leadership
 from service.mqtt.listener import Incoming, Listener, Outgoing
 from service.mqtt.takeover import Takeovers
 from service.operations import leak_watch, sweep
+from service.operations.access_journal import AccessJournal
 from service.operations.asks import Desk
 from service.operations.kura import KuraDesk
 from service.operations.lifecycle import LifecycleDesk
@@ -163,6 +165,7 @@ class ResponderProcess:
 
     PRUNE_EVERY = 60.0
     WATCH_EVERY = 10.0
+    JOURNAL_EVERY = 1.0
 
     def __init__(self, settings: ResponderSettings) -> None:
         self._settings = settings
@@ -211,8 +214,15 @@ class ResponderProcess:
                 every(self.PRUNE_EVERY, "prune", lambda: sweep.prune(pool)),
                 feed.run(),
                 takeovers.run(),
+                *self._journal(pool),
             ),
         )
+
+    def _journal(self, pool: Pool) -> Sequence[Awaitable[None]]:
+        if not self._settings.access_journal:
+            return ()
+        journal = AccessJournal(pool, Path(self._settings.access_journal))
+        return (every(self.JOURNAL_EVERY, "access_journal", journal.write),)
 
     def _account_stations(self, pool: Pool) -> list[Station]:
         settings = self._settings

@@ -54,6 +54,7 @@ class Loaded:
 
     provision_username: str | None
     device_enabled: bool
+    issuing_stopped: bool
     claim: Claim
     # The number that the request's next run will have.
     next_number: int | None
@@ -70,6 +71,7 @@ class Loaded:
         return cls(
             provision_username=row["provision_username"],
             device_enabled=row["device_enabled"],
+            issuing_stopped=row["issuing_stopped"],
             claim=Claim.from_document(json.loads(row["claim"])) if row["claim"] is not None else Claim(),
             next_number=row["next_number"],
             applications=json.loads(row["applications"]),
@@ -168,6 +170,7 @@ class Case:
             claim=self.loaded.claim,
             live_run=LiveRun(wire=run.wire, past_deadline=run.past_deadline) if run else None,
             now=self.now,
+            issuing_stopped=self.loaded.issuing_stopped,
         )
 
     def tell(self, kind: str, **detail: Any) -> None:

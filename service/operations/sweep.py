@@ -17,10 +17,12 @@ _EVENTS = queries.load("events")
 _FEED = queries.load("feed")
 _CREDENTIALS = queries.load("credentials")
 _CHAINS = queries.load("event_chains")
+_RECOVERY = queries.load("recovery")
 
 KEEP_CHANGES = datetime.timedelta(minutes=10)
 KEEP_REFUSALS = datetime.timedelta(days=30)
 MOST_REFUSALS = 1_000_000
+KEEP_JOURNAL = datetime.timedelta(days=30)
 KEEP_LOGINS = datetime.timedelta(days=7)
 MOST_LOGINS = 1_000_000
 
@@ -53,7 +55,8 @@ async def close_overdue(pool: Pool, event_key: bytes) -> list[str]:
 
 async def prune(pool: Pool) -> None:
     """
-    Forget changes that every reader saw, old refusals, and one-time passwords that nobody used; make the coming months'
+    Forget changes that every reader saw, old refusals, the journal that was written long ago, and one-time passwords
+    that nobody used; make the coming months'
     partitions of events. (Without them events go to the default one: none is lost.)
     """
     async with pool.acquire(timeout=5) as connection:
@@ -62,6 +65,7 @@ async def prune(pool: Pool) -> None:
         await connection.execute(_EVENTS["prune_refusals"], KEEP_REFUSALS, MOST_REFUSALS)
         await connection.execute(_EVENTS["prune_logins"], KEEP_LOGINS, MOST_LOGINS)
         await connection.execute(_CREDENTIALS["prune_uses"])
+        await connection.execute(_RECOVERY["prune_journal"], KEEP_JOURNAL)
         made = await connection.fetchval(_CHAINS["make_partitions"])
     if made:
         _log.info("event_partitions_made", count=len(made))

@@ -85,7 +85,9 @@ class HooksProcess:
             self._brokers_changed.clear()
             try:
                 await admission.load_brokers()
-            except Unavailable:
+            except Exception as error:  # also what the driver makes of a server that talks nonsense
+                if not isinstance(error, Unavailable):
+                    _log.error("brokers_not_loaded", error=type(error).__name__)
                 self._brokers_changed.set()
                 await asyncio.sleep(RETRY_EVERY)
 

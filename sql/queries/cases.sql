@@ -1,8 +1,9 @@
 -- Messages of devices: what each is decided from, and what it leaves behind (migration 0020).
 
 -- name: lock
--- The request that a message concerns and its run under way, both held, with what it is decided from.
-SELECT * FROM lock_case($1);
+-- The request that a message concerns and its run under way, both held, with what it is decided from. (Of a stop that
+-- comes while it waits the insertion of a run tells.)
+SELECT c.*, (SELECT i.stopped_at IS NOT NULL FROM issuing i) AS issuing_stopped FROM lock_case($1) c;
 
 -- name: write
 -- What a message leaves behind.

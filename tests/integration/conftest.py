@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,15 +74,28 @@ class Blank:
         return [row[0] for row in self.fetch(query)]
 
 
-@pytest.fixture
-def blank(server: postgres.Server) -> Iterator[Blank]:
-    """An empty database that belongs to the migrator."""
+@contextmanager
+def _blank(server: postgres.Server) -> Iterator[Blank]:
     name = new_name("blank")
     create_database(server.superuser_url, name)
     try:
         yield Blank(server=server, name=name)
     finally:
         postgres.drop_database(server, name)
+
+
+@pytest.fixture
+def blank(server: postgres.Server) -> Iterator[Blank]:
+    """An empty database that belongs to the migrator."""
+    with _blank(server) as made:
+        yield made
+
+
+@pytest.fixture
+def another_blank(server: postgres.Server) -> Iterator[Blank]:
+    """One more."""
+    with _blank(server) as made:
+        yield made
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ async def refused_by(connection: asyncpg.Connection[asyncpg.Record], statement: 
     try:
         await connection.execute(statement)
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    except asyncpg.IntegrityConstraintViolationError as error:
+    except (asyncpg.IntegrityConstraintViolationError, asyncpg.SerializationError) as error:
         return error.constraint_name
     finally:
         await attempt.rollback()

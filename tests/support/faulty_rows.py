@@ -86,6 +86,8 @@ DEFAULTS: dict[str, dict[str, str]] = {
     },
     "changes": {"kind": "'user'", "key": "'x'"},
     "changes_pruned": {},
+    "issuing": {},
+    "access_journal": {"kind": "'user'", "name": "'fresh'", "state": "'enabled'"},
     "heartbeats": {"process": "'hooks'", "at": "now()"},
     "one_time_passwords": {"secret_sha256": HASH, "client_id": "'c'"},
 }  # fmt: skip
@@ -413,6 +415,17 @@ CASES: dict[str, list[str]] = {
     "changes_kind_known": each("changes", "kind", "'device'"),
     "changes_pruned_pkey": [insert("changes_pruned")],
     "changes_pruned_only_row_check": [insert("changes_pruned", only_row="false")],
+    "issuing_pkey": [insert("issuing")],
+    "issuing_only_row_check": [insert("issuing", only_row="false")],
+    "issuing_stopped_by_somebody": [
+        "UPDATE issuing SET stopped_at = clock_timestamp()",
+        "UPDATE issuing SET stopped_by = 'tester'",
+    ],
+    "provision_runs_begin_while_issuing": [
+        "UPDATE issuing SET stopped_at = clock_timestamp(), stopped_by = 'tester'; " + insert("provision_runs")
+    ],
+    "access_journal_kind_known": each("access_journal", "kind", "'client'"),
+    "access_journal_state_known": each("access_journal", "state", "'gone'"),
     "heartbeats_pkey": [insert("heartbeats")],
     "heartbeats_process_known": each("heartbeats", "process", "'responder'"),
     "one_time_passwords_pkey": [insert("one_time_passwords") + "; " + insert("one_time_passwords", client_id="'d'")],

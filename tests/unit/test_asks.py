@@ -255,3 +255,25 @@ def test_what_time_cannot_heal_has_no_time_to_come_back() -> None:
     for decision in (ask(OPEN, **OVER), ask(PROVISIONED), ask(OPEN, has_key=False, wants_seal=True)):
         assert isinstance(decision, Refused)
         assert (decision.retry_after, decision.not_before) == (None, None)
+
+
+def test_stopped_issuing_begins_nothing() -> None:
+    """Neither a first run nor one after a deadline; the device is told to wait, and not why."""
+    for request in (OPEN, OVERDUE):
+        refused = ask(request, issuing_stopped=True)
+        assert isinstance(refused, Refused)
+        assert (refused.code, refused.reason, refused.retry_after) == ("busy", "issuing_stopped", 300)
+        assert not refused.key_failure
+
+
+def test_stopped_issuing_lets_a_run_under_way_go_on() -> None:
+    assert ask(RUNNING, issuing_stopped=True) == Repeat()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({}, "busy"), (NOT_YET, "not_yet_active"), (OVER, "expired"), ({"enabled": False}, "refused: request_disabled")],
+)
+def test_a_stop_is_told_last(changes: dict[str, Any], expected: str) -> None:
+    assert code(ask(OPEN, issuing_stopped=True, **changes)) == expected
+    assert code(ask(OPEN, WRONG, issuing_stopped=True, **changes)) == "refused: wrong_activation_key"
