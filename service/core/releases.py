@@ -81,12 +81,16 @@ OWN = Claim()
 
 
 def refuse_claim(claim: Claim) -> Denied | None:
-    """Whether a request of this account may be used under the client id, at the provision broker. None: it may."""
+    """
+    Whether a request of this account may be used under the client id, at the provision broker. None: it may.
+
+    At every moment one account's may. (A PROVISIONED one that waits for its client id to come back is not reopened yet.)
+    """
     release = claim.release
     if claim.held:
         shut_out = release is not None and not release.to_own and release.shuts_old_out
         return Denied(reason="released_to_another_account") if shut_out else None
-    if release is not None and release.to_own:
+    if release is not None and release.to_own and release.request_state is not RequestState.PROVISIONED:
         return None if release.in_force else Denied(reason="release_expired")
     if claim.given_away:
         return Denied(reason="released_to_another_account")
