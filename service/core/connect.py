@@ -250,6 +250,8 @@ def _decide_on_provision_broker(facts: Facts, user: User, client_id: str, provis
         return refused
     if not facts.request_enabled:
         return Denied(reason="request_disabled")
+    if facts.device is not None and not facts.device.enabled:
+        return Denied(reason="device_disabled")
     assert facts.account is not None
     return Present(grants=provision_grants(client_id, provision_account), account_id=facts.account.id)
 

@@ -101,6 +101,7 @@ DENIALS: list[tuple[str, Facts, dict[str, Any]]] = [
     # The provision broker: a request with this credential and this client id must exist.
     ("no_matching_request", FACTORY, {"request_enabled": None}),
     ("request_disabled", FACTORY, {"request_enabled": False}),
+    ("device_disabled", FACTORY, {"device": MANAGED.device, "device__enabled": False}),
     # Account brokers.
     ("account_not_served", MANAGED, {"account__served": False}),
     ("account_not_served", VISITOR, {"account__served": False}),
