@@ -234,8 +234,8 @@ class Admission:
         assert isinstance(entry.decided, Pattern)
         if broker.role == "provision":
             self._note_address(question)
-        else:
-            self._note_seen(entry.decided.account_id, question.client_id, login=broker.name)
+        elif entry.decided.account_id is not None:
+            self.seen[entry.decided.account_id, question.client_id] = (broker.name, time.monotonic())
         self._count_login(client)
         return Verdict(Outcome.ALLOWED, granted=entry, as_of=self.grants.as_of)
 

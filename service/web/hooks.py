@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 from service import log
 from service.core import budget
@@ -28,6 +28,7 @@ from service.grants_memory import grants_text
 from service.operations.admission import Admission
 from service.operations.questions import AclQuestion, ConnectQuestion, Outcome, Verdict
 from service.web import plugin
+from service.web.metrics import QUESTIONS
 
 MAX_BODY_BYTES = 64 * 1024
 # go-auth never drops an idle connection and does not repeat a POST on one that we close (brokers.md section 1).
@@ -35,13 +36,6 @@ KEEPALIVE = 3600.0
 
 _log = log.get("hooks")
 
-QUESTIONS = Counter("hook_questions", "Questions of brokers", ["route", "outcome"])
-SECONDS = Histogram(
-    "hook_seconds",
-    "Seconds to the answer of a question",
-    ["route"],
-    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
-)
 UNAUTHENTICATED = Counter("hook_unauthenticated", "Requests without the right Basic")
 REMEMBERED = Gauge("hook_remembered_clients", "Clients whose grants are remembered")
 REMEMBERED_BYTES = Gauge("hook_remembered_bytes", "What they take, about")
@@ -112,25 +106,26 @@ class _Question(Generic[_Body]):
         self._route = route
         self._decoder: msgspec.json.Decoder[_Body] = msgspec.json.Decoder(kind)
         self._decide: Callable[[Admission, BrokerSecrets, _Body], Awaitable[Verdict]] = decide
-        self._seconds = SECONDS.labels(route)
-        self._counters = {outcome: QUESTIONS.labels(route, outcome.name.lower()) for outcome in Outcome}
+        self._figures = QUESTIONS.of(route)
 
     async def __call__(self, admission: Admission, broker: BrokerSecrets, request: web.BaseRequest) -> web.Response:
         began = time.perf_counter()
-        try:
-            body = parse_body(await request.read(), request.content_type, self._decoder)
-        except web.HTTPRequestEntityTooLarge:
-            body = None
+        body = await self._read(request)
         if body is None:
             verdict = MALFORMED
             _log.info("question_malformed", route=self._route, broker=broker.name)
         else:
             verdict = await self._decide(admission, broker, body)
-        self._seconds.observe(time.perf_counter() - began)
-        self._counters[verdict.outcome].inc()
-        if not verdict and body is not None:
+        self._figures.note(time.perf_counter() - began, verdict.outcome)
+        if body is not None and verdict.outcome is not Outcome.ALLOWED:
             _REFUSALS.write(route=self._route, broker=broker.name, reason=verdict.reason, **_who(body))
         return respond(verdict, with_grants=isinstance(body, _User) and body.grants)
+
+    async def _read(self, request: web.BaseRequest) -> _Body | None:
+        try:
+            return parse_body(await request.read(), request.content_type, self._decoder)
+        except web.HTTPRequestEntityTooLarge:
+            return None
 
 
 class _RefusalLog:
@@ -179,12 +174,12 @@ async def answer(admission: Admission, request: web.BaseRequest) -> web.StreamRe
     broker = admission.authenticate_broker(request.headers.get("Authorization"))
     if broker is None:
         return _refuse_stranger(request)
-    method, handler = ROUTES.get(request.raw_path.partition("?")[0], ("", None))
-    if handler is None or request.method != method:
-        status = 404 if handler is None else 405
+    route = ROUTES.get(request.raw_path) or ROUTES.get(request.raw_path.partition("?")[0])
+    if route is None or request.method != route[0]:
+        status = 404 if route is None else 405
         return web.Response(status=status, body=b'{"ok":false}', content_type="application/json")
     try:
-        return await handler(admission, broker, request)
+        return await route[1](admission, broker, request)
     except web.HTTPException as error:
         return web.Response(status=error.status, body=b'{"ok":false}', content_type="application/json")
     except ConnectionError:  # who asked went away before all of the question was here
