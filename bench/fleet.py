@@ -1,6 +1,6 @@
 """
 Many requests, written straight into the database: open ones that devices may ask by, and those of devices that were
-provisioned before, each with its user, device, connection, run and events.
+provisioned before, each with its user, device, connection, run and last event.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ SELECT account_id, request_id, 1, 'json', 'COMPLETED', sha256(client_id::bytea),
     "applications": [], "configuration": {{}}}}', now(), now()
 FROM old;
 INSERT INTO events (at, kind, account_id, request_id, number, client_id, actor, source, detail, chain)
-SELECT now(), kind, account_id, request_id, number, client_id, 'bench', 'mqtt', '{{"run": 1}}', sha256('bench')
-FROM old, (VALUES ('request_created', 1), ('run_started', 2), ('confirmed', 3)) AS e (kind, number);
+SELECT now(), 'confirmed', account_id, request_id, 3, client_id, 'bench', 'hooks', '{{"run": 1}}', sha256('bench')
+FROM old;
 DROP TABLE old;
 """
 

@@ -184,8 +184,8 @@ def _ratio(small: Sequence[float], large: Sequence[float]) -> float:
 
 @asynccontextmanager
 async def both_sides(small_rows: int = SMALL, large_rows: int = LARGE) -> AsyncIterator[tuple[Side, Side]]:
-    """Two filled databases of one durable server."""
-    async with bench_database(durable=True) as (database, admin), AsyncExitStack() as stack:
+    """Two filled databases of one server."""
+    async with bench_database() as (database, admin), AsyncExitStack() as stack:
         name = postgres.make_template(database.server, "bench_small")
         other = Database(server=database.server, name=name)
         other_admin = await stack.enter_async_context(open_administration(other, bcrypt_cost=4))

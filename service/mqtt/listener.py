@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -79,6 +80,7 @@ class Listener:
         self._timeout = message_timeout
         self._connection: Connection | None = None
         self._share = Rate(MESSAGES_A_SECOND, MESSAGES_AT_ONCE)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def connected(self) -> bool:
@@ -132,8 +134,10 @@ class Listener:
             # Acknowledged and forgotten, before it costs a query: nobody's flood may keep the others waiting.
             MESSAGES.labels(incoming.kind, "dropped").inc()
             return
-        for to, data in await self._settle(connection, incoming, payload):
-            await connection.publish(to, data, expiry=REPLY_EXPIRY)
+        # One of a client at a time, in order: they would wait for one another's lock, each on a connection of the pool.
+        async with self._turns.setdefault(incoming.client_id, asyncio.Lock()):
+            for to, data in await self._settle(connection, incoming, payload):
+                await connection.publish(to, data, expiry=REPLY_EXPIRY)
         SECONDS.labels(incoming.kind).observe(time.monotonic() - began)
 
     async def _settle(self, connection: Connection, incoming: Incoming, payload: bytes) -> Sequence[Outgoing]:

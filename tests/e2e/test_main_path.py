@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from service.core import device_config
@@ -13,6 +14,7 @@ from tests.e2e.mqtt_raw import Client
 from tests.support.database import PASSWORD, make_request
 from tests.support.devices import ask, connect, connect_code, reply, run_device
 from tests.support.proxy import PUBLISH, dropping
+from tests.support.scene import somebody_waits
 from tests.support.world import World
 
 
@@ -120,6 +122,29 @@ async def test_identical_asks_at_once_get_equal_answers(world: World) -> None:
     assert len(await generated_users(world)) == 1
     assert await world.database.value("SELECT count(*) FROM provision_runs") == 1
     client.close()
+
+
+async def test_whose_request_is_held_keeps_nobody_waiting(world: World) -> None:
+    """A device's messages are handled one at a time, so that however many wait, others are answered."""
+    for client_id in ("gw-1", "gw-2"):
+        await make_request(world.admin, client_id)
+    held, other = await connect(world, "gw-1", "factory-gw-1"), await connect(world, "gw-2", "factory-gw-2")
+    for client, client_id in ((held, "gw-1"), (other, "gw-2")):
+        assert await client.subscribe(f"prov/v1/{client_id}/reply") == 0
+    holder = await asyncpg.connect(world.database.url().reveal())
+    async with holder.transaction():
+        await holder.execute("SELECT FROM provision_requests WHERE client_id = 'gw-1' FOR UPDATE")
+        for _ in range(20):
+            await ask(held, "gw-1")
+        await somebody_waits(world.database)
+        await ask(other, "gw-2")
+        assert (await reply(other))["result"] == "accepted"
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND state = 'active'"
+        assert await holder.fetchval(f"{waiting} AND datname = current_database()") <= 1
+    await holder.close()
+    assert [(await reply(held))["result"] for _ in range(20)] == ["accepted"] * 20
+    held.close()
+    other.close()
 
 
 async def test_device_whose_credentials_vanished_asks_again(world: World, tmp_path: Path) -> None:
