@@ -79,10 +79,29 @@ static void reload(void)
     CHECK(fake.callbacks[MOSQ_EVT_RELOAD](MOSQ_EVT_RELOAD, &event, fake.user_data[MOSQ_EVT_RELOAD]) == 0, "reload");
 }
 
+/* By which the plugin's clock is ahead: seconds, and milliseconds. */
+static time_t ahead;
+static long ahead_ms;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+    const int result = __real_clock_gettime(clock, now);
+
+    now->tv_nsec += ahead_ms * 1000000;
+    now->tv_sec += ahead + now->tv_nsec / 1000000000;
+    now->tv_nsec %= 1000000000;
+    return result;
+}
+
+/* Each is of a moment of its own, as it is where the broker has nothing else to do. */
 static void tick(void)
 {
     struct mosquitto_evt_tick event = {0};
 
+    ahead_ms += 10;
     CHECK(fake.callbacks[MOSQ_EVT_TICK](MOSQ_EVT_TICK, &event, fake.user_data[MOSQ_EVT_TICK]) == 0, "tick");
 }
 
@@ -318,20 +337,6 @@ static void check_grants(void)
     hooks_answer(200, "{\"ok\":true}");
     CHECK(log_in(&alice, "alice", "pw") == BROKER_SUCCESS, "hooks that tell no grants");
     CHECK(check_access(&alice, "own/c1/x", 2) == BROKER_SUCCESS && fake.questions == before + 5, "are asked");
-}
-
-/* Seconds by which the plugin's clock is ahead. */
-static time_t ahead;
-
-int __real_clock_gettime(clockid_t clock, struct timespec *now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
-{
-    const int result = __real_clock_gettime(clock, now);
-
-    now->tv_sec += ahead;
-    return result;
 }
 
 /* With the feed silent the hooks are asked; if they do not answer, what they granted stands for a minute. */
