@@ -103,8 +103,8 @@ def test_ages_are_in_the_largest_unit_that_fits() -> None:
 
 
 def kinds_in_code() -> set[str]:
-    """Kinds of events that concern a client id: every constant of such a form in the operations that is noted."""
-    texts: set[str] = set()
+    """Kinds of events that concern a client id: every constant of such a form in the operations, and in the schema."""
+    texts = set(re.findall(r"'(\w+)'", (ROOT / "sql" / "schema.sql").read_text(encoding="utf-8")))
     for path in ROOT.glob("service/operations/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
