@@ -84,7 +84,7 @@ def refuse_claim(claim: Claim) -> Denied | None:
     """
     Whether a request of this account may be used under the client id, at the provision broker. None: it may.
 
-    At every moment one account's may. (A PROVISIONED one that waits for its client id to come back is not reopened yet.)
+    At every moment one account's may. (A PROVISIONED one that waits for its client id is not reopened yet.)
     """
     release = claim.release
     if claim.held:

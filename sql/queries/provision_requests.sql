@@ -19,6 +19,11 @@ FOR UPDATE OF q;
 -- The clock that windows and deadlines are judged by, asked after the lock: waiting for it takes time too.
 SELECT clock_timestamp();
 
+-- name: applications
+-- What to install, in order.
+SELECT name, application_version AS version, url, sha256, size
+FROM provision_applications WHERE request_id = $1 ORDER BY position;
+
 -- name: delete_applications
 -- A request's applications are replaced as a whole.
 DELETE FROM provision_applications WHERE request_id = $1;

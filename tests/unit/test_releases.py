@@ -57,7 +57,10 @@ def reason(claim: Claim) -> str | None:
         (Claim(held=False, release=release("OPEN", to_own=True, expired=True)), "release_expired"),
         (Claim(held=False, given_away=True, release=release("OPEN", to_own=True)), None),  # it comes back
         # What is left there from before is nothing to come back with until it is reopened.
-        (Claim(held=False, given_away=True, release=release("PROVISIONED", to_own=True)), "released_to_another_account"),
+        (
+            Claim(held=False, given_away=True, release=release("PROVISIONED", to_own=True)),
+            "released_to_another_account",
+        ),
         (Claim(held=False, given_away=True), "released_to_another_account"),
         (Claim(held=False), "client_id_of_another_account"),
         (Claim(held=False, release=release("OPEN")), "client_id_of_another_account"),
