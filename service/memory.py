@@ -21,7 +21,7 @@ MOST_OF_USERNAME = 100
 OF_NOBODY = frozenset(
     {
         "unknown_user", "no_username", "no_password", "malformed_username", "malformed_client_id", "malformed_password",
-        "session_not_clean", "over_budget", "database_unavailable",
+        "session_not_clean", "over_budget", "guessed_too_often", "database_unavailable",
     }
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from service import log
-from service.core import answers, applications, endpoints, kura_messages, names, steps
+from service.core import answers, applications, endpoints, guessing, kura_messages, names, steps
 from service.core.problems import InvalidInput, Problem
 from service.keys import SealingKeys, Secret, parse_key
 
@@ -172,6 +172,12 @@ class HooksSettings(Settings):
         default=4.0,
     )
     slow_hash_burst: float = setting("how many of them may be saved up", parse=_number(1, 1e6), default=2.0)
+    guess_rate: float = setting(
+        "passwords a second that are tried on one username, right ones that are remembered apart",
+        parse=_number(0.001, 1e6),
+        default=guessing.RATE,
+    )
+    guess_burst: float = setting("how many of them may be saved up", parse=_number(1, 1e6), default=guessing.BURST)
     narrow_reply: bool = setting(
         "true: on account brokers a client may answer (REPLY) only those who ask as `~` and its client id; "
         "false: everybody, as in Kapua",

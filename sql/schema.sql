@@ -685,6 +685,31 @@ $$;
 
 ALTER FUNCTION public.hook_changes(p_last text) OWNER TO provisioning_functions;
 
+CREATE FUNCTION public.hook_count_guesses(p_guesses jsonb, p_interval double precision, p_longest double precision, p_most integer) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_longest CONSTANT interval := make_interval(secs => p_longest);
+    v_now timestamptz;
+BEGIN
+    INSERT INTO password_guesses AS k (username, full_at)
+    SELECT g.username, clock_timestamp() + least(make_interval(secs => p_interval * g.count), v_longest)
+    FROM jsonb_to_recordset(p_guesses) AS g (username text, count integer) ORDER BY g.username
+    ON CONFLICT (username) DO UPDATE
+    SET full_at = least(
+        greatest(k.full_at, clock_timestamp()) + (excluded.full_at - clock_timestamp()), clock_timestamp() + v_longest
+    );
+    v_now := clock_timestamp();
+    RETURN (
+        SELECT coalesce(jsonb_object_agg(m.username, least(extract(epoch FROM m.full_at - v_now), p_longest)), '{}')
+        FROM (SELECT * FROM password_guesses WHERE full_at > v_now ORDER BY full_at DESC LIMIT p_most) m
+    );
+END
+$$;
+
+ALTER FUNCTION public.hook_count_guesses(p_guesses jsonb, p_interval double precision, p_longest double precision, p_most integer) OWNER TO provisioning_functions;
+
 CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -800,6 +825,18 @@ CREATE FUNCTION public.hook_heartbeat() RETURNS void
 $$;
 
 ALTER FUNCTION public.hook_heartbeat() OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_key_proved(p_client_id text) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT EXISTS (
+        SELECT FROM provision_requests q JOIN key_proofs k ON k.request_id = q.id
+        WHERE q.client_id = p_client_id AND k.proved_at > clock_timestamp() - interval '10 minutes'
+    )
+$$;
+
+ALTER FUNCTION public.hook_key_proved(p_client_id text) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -994,6 +1031,34 @@ CREATE FUNCTION public.hook_note_seen(p_seen jsonb) RETURNS void
 $$;
 
 ALTER FUNCTION public.hook_note_seen(p_seen jsonb) OWNER TO provisioning_functions;
+
+CREATE FUNCTION public.hook_prove_key(p_username text, p_client_id text, p_key_sha256 bytea) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    v_request record;
+BEGIN
+    SELECT q.id, q.account_id INTO v_request
+    FROM provision_requests q JOIN users u ON u.id = q.user_id
+    WHERE q.client_id = p_client_id AND q.activation_key_sha256 = p_key_sha256 AND u.name = p_username;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO key_proofs AS k (request_id, account_id, proved_at)
+    VALUES (v_request.id, v_request.account_id, clock_timestamp())
+    ON CONFLICT (request_id) DO UPDATE SET proved_at = excluded.proved_at
+    WHERE k.proved_at NOT BETWEEN excluded.proved_at - interval '1 minute' AND excluded.proved_at;
+    IF FOUND THEN
+        -- Whoever remembers a login without the key looks again.
+        INSERT INTO changes (kind, key) VALUES ('client', p_client_id);
+        PERFORM pg_notify('changes', '');
+    END IF;
+    RETURN true;
+END
+$$;
+
+ALTER FUNCTION public.hook_prove_key(p_username text, p_client_id text, p_key_sha256 bytea) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2173,6 +2238,16 @@ CREATE TABLE public.issuing (
 
 ALTER TABLE public.issuing OWNER TO provisioning_migrator;
 
+CREATE TABLE public.key_proofs (
+    request_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    proved_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.key_proofs FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.key_proofs OWNER TO provisioning_migrator;
+
 CREATE TABLE public.logins (
     broker text NOT NULL,
     username text NOT NULL,
@@ -2199,6 +2274,14 @@ CREATE TABLE public.one_time_passwords (
 );
 
 ALTER TABLE public.one_time_passwords OWNER TO provisioning_migrator;
+
+CREATE TABLE public.password_guesses (
+    username text NOT NULL,
+    full_at timestamp with time zone NOT NULL,
+    CONSTRAINT password_guesses_username_rule CHECK ((username ~ '^[a-z0-9_-]{3,255}$'::text))
+);
+
+ALTER TABLE public.password_guesses OWNER TO provisioning_migrator;
 
 CREATE TABLE public.provision_applications (
     account_id bigint NOT NULL,
@@ -2508,11 +2591,17 @@ ALTER TABLE ONLY public.idempotency_keys
 ALTER TABLE ONLY public.issuing
     ADD CONSTRAINT issuing_pkey PRIMARY KEY (only_row);
 
+ALTER TABLE ONLY public.key_proofs
+    ADD CONSTRAINT key_proofs_pkey PRIMARY KEY (request_id);
+
 ALTER TABLE ONLY public.logins
     ADD CONSTRAINT logins_pkey PRIMARY KEY (broker, username, client_id, hour);
 
 ALTER TABLE ONLY public.one_time_passwords
     ADD CONSTRAINT one_time_passwords_pkey PRIMARY KEY (secret_sha256);
+
+ALTER TABLE ONLY public.password_guesses
+    ADD CONSTRAINT password_guesses_pkey PRIMARY KEY (username);
 
 ALTER TABLE ONLY public.provision_applications
     ADD CONSTRAINT provision_applications_pkey PRIMARY KEY (request_id, "position");
@@ -2616,6 +2705,8 @@ CREATE INDEX idempotency_keys_by_account ON public.idempotency_keys USING btree 
 
 CREATE INDEX idempotency_keys_by_time ON public.idempotency_keys USING btree (created_at);
 
+CREATE INDEX key_proofs_by_account ON public.key_proofs USING btree (account_id);
+
 CREATE INDEX logins_by_account ON public.logins USING btree (account_id);
 
 CREATE INDEX logins_by_client_id ON public.logins USING btree (client_id, hour);
@@ -2623,6 +2714,8 @@ CREATE INDEX logins_by_client_id ON public.logins USING btree (client_id, hour);
 CREATE INDEX logins_by_hour ON public.logins USING btree (hour);
 
 CREATE INDEX one_time_passwords_by_expiry ON public.one_time_passwords USING btree (expires_at);
+
+CREATE INDEX password_guesses_by_full_at ON public.password_guesses USING btree (full_at);
 
 CREATE INDEX provision_requests_by_broker ON public.provision_requests USING btree (broker_id, account_id);
 
@@ -2804,6 +2897,9 @@ ALTER TABLE ONLY public.idempotency_keys
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_token_id_fkey FOREIGN KEY (token_id) REFERENCES public.api_tokens(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.key_proofs
+    ADD CONSTRAINT key_proofs_request FOREIGN KEY (account_id, request_id) REFERENCES public.provision_requests(account_id, id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.logins
     ADD CONSTRAINT logins_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE;
 
@@ -2898,6 +2994,8 @@ CREATE POLICY every_account ON public.events_default TO provisioning_migrator US
 
 CREATE POLICY every_account ON public.idempotency_keys TO provisioning_migrator, provisioning_platform USING (true) WITH CHECK (true);
 
+CREATE POLICY every_account ON public.key_proofs TO provisioning_functions, provisioning_migrator USING (true) WITH CHECK (true);
+
 CREATE POLICY every_account ON public.logins TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
 
 CREATE POLICY every_account ON public.provision_applications TO provisioning_functions, provisioning_migrator, provisioning_platform, provisioning_responder USING (true) WITH CHECK (true);
@@ -2921,6 +3019,8 @@ CREATE POLICY every_broker ON public.brokers TO provisioning_functions, provisio
 CREATE POLICY generated_users_deleted_only ON public.users AS RESTRICTIVE FOR DELETE TO provisioning_functions USING ((kind = 'device'::text));
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.key_proofs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.logins ENABLE ROW LEVEL SECURITY;
 
@@ -2947,6 +3047,8 @@ CREATE POLICY own_account ON public.event_heads TO provisioning_admin USING ((ac
 CREATE POLICY own_account ON public.events TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.idempotency_keys TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
+
+CREATE POLICY own_account ON public.key_proofs TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
 CREATE POLICY own_account ON public.logins TO provisioning_admin USING ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint)) WITH CHECK ((account_id = (NULLIF(current_setting('app.account_id'::text, true), ''::text))::bigint));
 
@@ -3072,6 +3174,9 @@ REVOKE ALL ON FUNCTION public.hook_changes(p_last text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_changes(p_last text) TO provisioning_hooks;
 GRANT ALL ON FUNCTION public.hook_changes(p_last text) TO provisioning_responder;
 
+REVOKE ALL ON FUNCTION public.hook_count_guesses(p_guesses jsonb, p_interval double precision, p_longest double precision, p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_count_guesses(p_guesses jsonb, p_interval double precision, p_longest double precision, p_most integer) TO provisioning_hooks;
+
 REVOKE ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) TO provisioning_hooks;
 GRANT ALL ON FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id text) TO provisioning_responder;
@@ -3081,6 +3186,10 @@ GRANT ALL ON FUNCTION public.hook_feed(p_position text) TO provisioning_hooks;
 
 REVOKE ALL ON FUNCTION public.hook_heartbeat() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_heartbeat() TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_key_proved(p_client_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_key_proved(p_client_id text) TO provisioning_hooks;
+GRANT ALL ON FUNCTION public.hook_key_proved(p_client_id text) TO provisioning_responder;
 
 REVOKE ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) TO provisioning_hooks;
@@ -3093,6 +3202,9 @@ GRANT ALL ON FUNCTION public.hook_note_connections(p_event_key bytea, p_broker t
 
 REVOKE ALL ON FUNCTION public.hook_note_seen(p_seen jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_note_seen(p_seen jsonb) TO provisioning_hooks;
+
+REVOKE ALL ON FUNCTION public.hook_prove_key(p_username text, p_client_id text, p_key_sha256 bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.hook_prove_key(p_username text, p_client_id text, p_key_sha256 bytea) TO provisioning_hooks;
 
 REVOKE ALL ON FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) TO provisioning_hooks;
@@ -3299,6 +3411,9 @@ GRANT SELECT ON TABLE public.issuing TO provisioning_functions;
 GRANT SELECT ON TABLE public.issuing TO provisioning_responder;
 GRANT SELECT,UPDATE ON TABLE public.issuing TO provisioning_platform;
 
+GRANT SELECT ON TABLE public.key_proofs TO provisioning_backup;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.key_proofs TO provisioning_functions;
+
 GRANT SELECT ON TABLE public.logins TO provisioning_backup;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.logins TO provisioning_functions;
 GRANT SELECT ON TABLE public.logins TO provisioning_admin;
@@ -3308,6 +3423,10 @@ GRANT SELECT,DELETE ON TABLE public.logins TO provisioning_responder;
 GRANT SELECT,DELETE ON TABLE public.one_time_passwords TO provisioning_functions;
 GRANT SELECT,INSERT,DELETE ON TABLE public.one_time_passwords TO provisioning_responder;
 GRANT SELECT ON TABLE public.one_time_passwords TO provisioning_backup;
+
+GRANT SELECT ON TABLE public.password_guesses TO provisioning_backup;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.password_guesses TO provisioning_functions;
+GRANT SELECT,DELETE ON TABLE public.password_guesses TO provisioning_responder;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.provision_applications TO provisioning_admin;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.provision_applications TO provisioning_platform;

@@ -13,8 +13,12 @@ from typing import Any
 from service.core import names
 from service.core.coupling import Connection, decide_coupling
 from service.core.grants import Grant, account_grants, provision_grants, service_grants
+from service.core.messages import KEY_MAX_LENGTH, is_text
 from service.core.releases import OWN, Claim, refuse_claim
 from service.core.verdicts import Denied
+
+# Between a factory password and an activation key; no factory password has one.
+KEY_SEPARATOR = "\t"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,8 @@ class Facts:
     client_id_of_another_account: bool
     # Provision brokers: what the request's account has to do with the client id, which may be on its way elsewhere.
     claim: Claim = OWN
+    # Provision brokers: whether somebody came with the activation key a short while ago.
+    key_proved: bool = False
 
     @classmethod
     def from_document(cls, row: dict[str, Any]) -> Facts:
@@ -123,6 +129,7 @@ class Facts:
             reserved_elsewhere=row["reserved_elsewhere"],
             client_id_of_another_account=bool(row["client_id_of_another_account"]),
             claim=Claim.from_document(row["request"]["claim"]) if row["request"] else OWN,
+            key_proved=row.get("key_proved", False),
         )
 
 
@@ -135,7 +142,15 @@ class Present:
     changes: bool = False
 
 
-def refuse_input(username: str, password: str, client_id: str, longest_client_id: int) -> Denied | None:
+def split_password(password: str) -> tuple[str, str | None]:
+    """A CONNECT's password on a provision broker: the factory password, and behind a tab the activation key, if any."""
+    factory, separator, key = password.partition(KEY_SEPARATOR)
+    return factory, key if separator else None
+
+
+def refuse_input(
+    username: str, password: str, client_id: str, longest_client_id: int, activation_key: str | None = None
+) -> Denied | None:
     """
     What the input alone refuses, before any token or look-up (D5). None: go on.
 
@@ -149,6 +164,8 @@ def refuse_input(username: str, password: str, client_id: str, longest_client_id
     if refused is not None:
         return refused
     if not names.is_password(password):
+        return Denied(reason="malformed_password")
+    if activation_key is not None and not is_text(activation_key, KEY_MAX_LENGTH):
         return Denied(reason="malformed_password")
     return None
 
@@ -218,14 +235,33 @@ def refuse_held(facts: Facts) -> Denied | None:
     return None
 
 
+def refuse_wrong_key(decision: Present | Denied, *, given: bool, proved: bool) -> Present | Denied:
+    """The decision, as far as a given activation key is the request's."""
+    if decision and given and not proved:
+        return Denied(reason="wrong_activation_key")
+    return decision
+
+
+def refuse_unproved(facts: Facts, *, key_proved: bool) -> Denied | None:
+    """
+    Whether a CONNECT with the right password and without the key has to wait: somebody who has it is here. None: go on.
+
+    It is trouble and no verdict: whoever comes with the key is let in.
+    """
+    if facts.key_proved and not key_proved:
+        return Denied(reason="key_proved_by_another")
+    return None
+
+
 def repeats(facts: Facts, decision: Present | Denied) -> bool:
     """
     Whether the same login is decided the same until the feed tells of a change.
 
-    Not where time could make another of it (a release that expires, an overlap), or it writes something.
+    Not where time could make another of it (a release that expires, an overlap, a client id kept for its key), or it
+    writes something.
     """
     user = facts.user
-    if user is None or isinstance(decision, Denied) or decision.changes:
+    if user is None or isinstance(decision, Denied) or decision.changes or facts.key_proved:
         return False
     return not user.held and user.previous_password_bcrypt is None and facts.claim == OWN
 

@@ -70,6 +70,9 @@ REASONS: dict[str, str] = {
     "wrong_password": "the device sent another password than the one of this user; compare it with the request's",
     "takeover_too_late": "a session was not ended, as somebody who may be there has come meanwhile",
     "over_budget": "the broker was busy with other logins; the device comes again by itself",
+    "guessed_too_often": "too many passwords were tried on this username just now; the device comes again by itself",
+    "key_proved_by_another": "somebody with the request's activation key connected within ten minutes: "
+    "without it this client id has to wait; let the device send its key",
     "database_unavailable": "the database did not answer; the device comes again by itself",
     "changed_meanwhile": "something was changed during the login; the device comes again by itself",
     "credential_held": "the factory credential is held: find out whether it leaked, then `provision credential lift`",

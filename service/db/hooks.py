@@ -166,6 +166,22 @@ class HookStore:
         facts = Facts.from_document(found["facts"]) if found["facts"] is not None else None
         return Takeover(username=found["username"], replaced=found["replaced"], facts=facts)
 
+    async def prove_key(self, username: str, client_id: str, key_sha256: bytes) -> bool:
+        """Whether the activation key is that of the client's request; its client id is then kept for a while."""
+        return bool(await self._call("prove_key", username, client_id, key_sha256))
+
+    async def count_guesses(
+        self, guesses: Sequence[dict[str, Any]], *, interval: float, longest: float, most: int
+    ) -> dict[str, float]:
+        """
+        Add counted guesses at passwords: {"username", "count"}. Returns what all processes counted together, of `most`
+        names: seconds until all of a name's guesses are forgotten, at one guess each `interval`, `longest` at most.
+        """
+        told: dict[str, float] = msgspec.json.decode(
+            await self._call("count_guesses", json.dumps(list(guesses)), interval, longest, most)
+        )
+        return told
+
     async def heartbeat(self) -> None:
         """Time counts while somebody beats."""
         await self._call("heartbeat")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.core import derivation, messages
+from service.core import connect, derivation, messages
 from service.core.answers import Answer
 from service.mqtt.client import Connection, Login, NotUsable, Refused, SubscribeRefused, Unreachable
 
@@ -61,6 +61,8 @@ class Device:
     store: Path
     version: str = "5"
     ca_file: str = ""
+    # Whether its activation key comes with the CONNECT as well, behind the password.
+    key_at_connect: bool = True
     # Seconds until it gives up, and until the first ask is repeated.
     patience: float = 120.0
     first_wait: float = FIRST_WAIT
@@ -128,6 +130,10 @@ class Simulation:
                     reply = await self._reply(connection, replies, ask_id, wait)
                     if reply is not None:
                         return await self._accept(connection, reply, ask_id)
+                    if connection.closed.is_set():
+                        self._say("interrupted", why="the broker closed the connection")
+                        await self._pause("the provision broker closed the connection")
+                        break
                     wait = min(wait * 2, LONGEST_WAIT) * _random.uniform(0.9, 1.1)
                     self._check_patience("no answer to the ask")
             except (SubscribeRefused, Unreachable) as error:
@@ -142,7 +148,7 @@ class Simulation:
             url=device.broker,
             client_id=device.client_id,
             username=device.username,
-            password=device.password,
+            password=self._password(),
             version=device.version,
             ca_file=device.ca_file,
         )
@@ -162,6 +168,13 @@ class Simulation:
             else:
                 self._say("connected to the provision broker", username=device.username)
                 return connection
+
+    def _password(self) -> str:
+        """At the provision broker, with the key: then nobody without it can keep the device off."""
+        device = self._device
+        if device.activation_key is None or not device.key_at_connect:
+            return device.password
+        return device.password + connect.KEY_SEPARATOR + device.activation_key
 
     async def _ask(self, connection: Connection, ask_id: str) -> None:
         device = self._device

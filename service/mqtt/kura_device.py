@@ -55,7 +55,8 @@ class KuraSimulation(Simulation):
     """One gateway's way from its factory credentials to its account's broker. `say(step, **what)` tells each step."""
 
     def __init__(self, device: Device, say: Say, gateway: Gateway) -> None:
-        super().__init__(dataclasses.replace(device, client_id=rewritten(device.client_id)), say)
+        # What a gateway's password is, its web page decides: the key is not in it.
+        super().__init__(dataclasses.replace(device, client_id=rewritten(device.client_id), key_at_connect=False), say)
         self._gateway = gateway
         self._base = f"$EDC/{gateway.provision_account}/{self._device.client_id}"
         # Applications by name, in the order of their first download, and the failures that are left to each.

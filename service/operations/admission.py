@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from service import keys, log
 from service.core import budget, names
 from service.core.budget import Budget
@@ -27,17 +29,23 @@ from service.core.connect import (
     refuse_input,
     refuse_names,
     refuse_session,
+    refuse_unproved,
+    refuse_wrong_key,
     repeats,
+    split_password,
 )
 from service.core.grants import Access, Grant, decide_acl
 from service.core.verdicts import Denied
 from service.db.hooks import BrokerSecrets, HookStore
 from service.db.pool import Unavailable
 from service.grants_memory import Client, Entry, Grants, Pattern
+from service.guesses import Guesses
 from service.memory import Refusals, Uses
 from service.operations.cases import Rate
+from service.operations.key_proofs import KeyProofs
 from service.operations.questions import (
     ALLOWED,
+    GUESSED_TOO_OFTEN,
     OVER_BUDGET,
     AclQuestion,
     ConnectQuestion,
@@ -58,6 +66,9 @@ MOST_AUTHENTICATED = 1000
 
 _log = log.get("hooks")
 
+
+# What a refusal of a right password says of the credential (core/credentials.py).
+_SIGNS = {"no_matching_request": "unknown_client_id", "wrong_activation_key": "wrong_key"}
 
 # At which broker, and when by the monotonic clock.
 Login = tuple[str, float]
@@ -94,6 +105,7 @@ class Admission:
     uses: Uses = field(default_factory=Uses)
     # Events of ends that brokers tell, of one client: as many as the responder writes of its own words.
     share_of_ends: Rate = field(default_factory=lambda: Rate(10 / 3600, 20))
+    guesses: Guesses = field(default_factory=Guesses)
     # (account id, client id): the broker that it logged in at, or None for another sign of life.
     seen: dict[tuple[int, str], Login | None] = field(default_factory=dict)
     brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
@@ -105,6 +117,10 @@ class Admission:
     # When the database last failed to answer a topic check, monotonic.
     _trouble_at: float = -math.inf
     _budgets: dict[str, Budget] = field(default_factory=dict)
+    _proofs: KeyProofs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._proofs = KeyProofs(self.store)
 
     async def load_brokers(self) -> None:
         """Brokers and their secrets, at start and whenever one of them changes. Raises Unavailable."""
@@ -156,8 +172,14 @@ class Admission:
         return verdict
 
     async def _connect(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
+        if broker.role == "provision":
+            password, key = split_password(question.password)
+            if key is not None:
+                question = structs.replace(question, password=password, activation_key=key)
         # A refusal is falsy: `or` would pass it over.
-        refused = refuse_input(question.username, question.password, question.client_id, self.client_id_length)
+        refused = refuse_input(
+            question.username, question.password, question.client_id, self.client_id_length, question.activation_key
+        )
         if refused is None:
             refused = refuse_session(broker.role, question.username, question.clean)
         if refused is not None:
@@ -251,46 +273,61 @@ class Admission:
 
     async def _connect_with_password(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
         """
-        Factory passwords (D5): a token of the broker's slow-hash budget before any look-up, known and unknown names
-        alike, unless memory knows user and password; then only where the verdict is a refusal or the row is newer.
+        Factory passwords (D5): paid for before any look-up, known and unknown names alike, unless memory knows user and
+        password; then only where the verdict is a refusal or the row is newer.
         """
+        proved = await self._proofs.prove(question)
         remembered = self.passwords.recall(question.username, question.password)
-        if remembered is None and not self._take_token(broker.name):
-            return OVER_BUDGET
+        if remembered is None:
+            unpaid = self._refuse_unpaid(broker, question, proved=proved)
+            if unpaid is not None:
+                return unpaid
         load = self.grants.begin_load(client)
         decision: Present | Denied | None = None
         login: bytes | None = None
         try:
             facts = await self.store.facts(*client)
             decision = self.decide(facts, question.username, question.client_id)
-            if decision and _still_good(remembered, facts):
+            wanted = refuse_wrong_key(decision, given=question.activation_key is not None, proved=proved)
+            if wanted and _still_good(remembered, facts):
                 login = self._tag_of_repeated(facts, decision, question)
-                return self._let_in(question, facts, decision, remembered)
-            if remembered is not None and not self._take_token(broker.name):
-                decision = None
-                return OVER_BUDGET
-            verified = await self._verify(broker, question, facts, refuse_anyway=not decision)
+                return self._let_in(question, facts, wanted, remembered, proved=proved)
+            if remembered is not None:
+                unpaid = self._refuse_unpaid(broker, question, proved=proved, known_password=bool(wanted))
+                if unpaid is not None:
+                    decision = None
+                    return unpaid
+            verified = await self._verify(broker, question, facts, refuse_anyway=not wanted, proved=proved)
             if not isinstance(verified, Verified):
                 decision = None
                 return verified
             login = self._tag_of_repeated(facts, decision, question)
-            return self._let_in(question, facts, decision, verified)
+            return self._let_in(question, facts, wanted, verified, proved=proved)
         finally:
             self.grants.end_load(load, decision, keep_denied=False, login=login)
 
     def _let_in(
-        self, question: ConnectQuestion, facts: Facts, decision: Present | Denied, verified: Verified | None
+        self,
+        question: ConnectQuestion,
+        facts: Facts,
+        decision: Present | Denied,
+        verified: Verified | None,
+        *,
+        proved: bool,
     ) -> Verdict:
         """The password is right: what is left of the verdict, and what its use says of the credential."""
-        held = refuse_held(facts)
-        if held is not None:
-            return Verdict(Outcome.UNAVAILABLE, held.reason)
+        waits = refuse_held(facts)
+        if waits is not None:
+            return Verdict(Outcome.UNAVAILABLE, waits.reason)
         username, client_id = question.username, question.client_id
         self._note_address(question)
         if isinstance(decision, Denied):
-            if decision.reason == "no_matching_request":
-                self.uses.count(username, "unknown_client_id", client_id)
+            if decision.reason in _SIGNS:
+                self.uses.count(username, _SIGNS[decision.reason], client_id)
             return denied(decision)
+        waits = refuse_unproved(facts, key_proved=proved)
+        if waits is not None:
+            return Verdict(Outcome.UNAVAILABLE, waits.reason)
         if facts.user is not None and facts.user.previous_password_bcrypt is not None:
             self.uses.count(username, "old_password" if verified and verified.previous else "new_password", client_id)
         return allowed(decision, facts)
@@ -300,7 +337,7 @@ class Admission:
             self.uses.count(question.username, "address", question.address)
 
     async def _verify(
-        self, broker: BrokerSecrets, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool
+        self, broker: BrokerSecrets, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool, proved: bool
     ) -> Verified | Verdict:
         """
         Which of the user's passwords it is; else the refusal.
@@ -312,7 +349,7 @@ class Admission:
         highest = max([facts.highest_cost or DEFAULT_COST, *(cost_of(one) for one in stored if one)])
         verified: Verified | None = None
         for previous, one in enumerate(stored if facts.overlap_open else stored[:1]):
-            if previous and not self._take_token(broker.name):
+            if previous and not proved and not self._take_token(broker.name):
                 return OVER_BUDGET
             right = await self.hasher.verify(question.password, one, highest, pad=refuse_anyway)
             if right and verified is None and user is not None:
@@ -324,6 +361,23 @@ class Admission:
             return not_this_secret(facts, user.password_bcrypt if user else None)
         self.passwords.remember(question.username, question.password, verified)
         return verified
+
+    def _refuse_unpaid(
+        self, broker: BrokerSecrets, question: ConnectQuestion, *, proved: bool, known_password: bool = False
+    ) -> Verdict | None:
+        """
+        Pay for one password that is looked at: a try of the username's, and a token of the broker's; both or neither.
+
+        None: paid. Whoever proved its key has a share of its own. `known_password`: it was right for this user before,
+        so that the tries of others do not hold it back.
+        """
+        if not (proved and self._proofs.may_hash(question.client_id)):
+            if not known_password and not self.guesses.allows(question.username):
+                return GUESSED_TOO_OFTEN
+            if not self._take_token(broker.name):
+                return OVER_BUDGET
+        self.guesses.spend(question.username)
+        return None
 
     def _take_token(self, broker: str) -> bool:
         now = time.monotonic()

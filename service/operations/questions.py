@@ -34,6 +34,7 @@ class Verdict(Struct, frozen=True):
 
 ALLOWED = Verdict(Outcome.ALLOWED)
 OVER_BUDGET = Verdict(Outcome.UNAVAILABLE, "over_budget")
+GUESSED_TOO_OFTEN = Verdict(Outcome.UNAVAILABLE, "guessed_too_often")
 
 
 def allowed(present: Present, facts: Facts) -> Verdict:
@@ -62,6 +63,8 @@ class ConnectQuestion(Struct, frozen=True, kw_only=True):
     clean: bool | None = None
     # Where it comes from, as the plugin tells.
     address: str | None = None
+    # What came behind the password (core/connect.py, split_password).
+    activation_key: str | None = None
 
     def __repr__(self) -> str:
         return f"ConnectQuestion(username={self.username!r}, client_id={self.client_id!r})"

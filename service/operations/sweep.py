@@ -25,6 +25,7 @@ MOST_REFUSALS = 1_000_000
 KEEP_JOURNAL = datetime.timedelta(days=30)
 KEEP_LOGINS = datetime.timedelta(days=7)
 MOST_LOGINS = 1_000_000
+MOST_GUESSED = 10_000
 
 _log = log.get("sweep")
 
@@ -66,6 +67,7 @@ async def prune(pool: Pool) -> None:
         await connection.execute(_EVENTS["prune_logins"], KEEP_LOGINS, MOST_LOGINS)
         await connection.execute(_CREDENTIALS["prune_uses"])
         await connection.execute(_RECOVERY["prune_journal"], KEEP_JOURNAL)
+        await connection.execute(_CREDENTIALS["prune_guesses"], MOST_GUESSED)
         made = await connection.fetchval(_CHAINS["make_partitions"])
     if made:
         _log.info("event_partitions_made", count=len(made))

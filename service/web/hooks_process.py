@@ -10,10 +10,12 @@ from typing import Protocol
 from aiohttp import web
 
 from service import log
+from service.core.guessing import Limit
 from service.db.feed import Feed
 from service.db.hooks import HookStore
 from service.db.pool import Unavailable, open_pool, translating, wait_for_schema
 from service.grants_memory import Grants
+from service.guesses import Guesses
 from service.operations.admission import Admission
 from service.passwords import Hasher, VerifiedPasswords
 from service.settings import HooksSettings
@@ -39,6 +41,8 @@ class HooksProcess:
 
     FLUSH_EVERY = 1.0
     HEARTBEAT_EVERY = 2.0
+    # What one process counts of guesses is known to the others within a second.
+    SHARE_EVERY = 0.5
 
     def __init__(self, settings: HooksSettings) -> None:
         self._settings = settings
@@ -53,6 +57,7 @@ class HooksProcess:
         try:
             await wait_for_schema(pool)
             admission = self._build_admission(HookStore(pool), hasher)
+            await self._read_guesses(admission)
             feed = Feed(
                 settings.hooks_database_url,
                 lambda *heard: self._note_changes(admission, *heard),
@@ -76,7 +81,17 @@ class HooksProcess:
             slow_hash_rate=settings.slow_hash_rate,
             slow_hash_burst=settings.slow_hash_burst,
             narrow_reply=settings.narrow_reply,
+            guesses=Guesses(Limit(rate=settings.guess_rate, burst=settings.guess_burst)),
         )
+
+    async def _read_guesses(self, admission: Admission) -> None:
+        """Nobody gets new tries from a restart: no question is answered before."""
+        while True:
+            try:
+                await admission.guesses.share(admission.store)
+                return
+            except Unavailable:
+                await asyncio.sleep(RETRY_EVERY)
 
     async def _follow_brokers(self, admission: Admission) -> None:
         """Load brokers and secrets anew whenever the feed says that one of them changed."""
@@ -104,6 +119,7 @@ class HooksProcess:
                 feed.run(),
                 self._follow_brokers(admission),
                 every(self.FLUSH_EVERY, "flush", lambda: self._flush(admission)),
+                every(self.SHARE_EVERY, "guesses", lambda: admission.guesses.share(admission.store)),
                 every(self.HEARTBEAT_EVERY, "heartbeat", admission.store.heartbeat),
                 *([link.follow(server, what_is_missing)] if link else []),
             ) as stop:
@@ -158,6 +174,7 @@ class HooksProcess:
     async def _flush_at_end(self, admission: Admission) -> None:
         try:
             async with translating():
+                await admission.guesses.share(admission.store)
                 await self._flush(admission)
         except Unavailable:
             _log.warning("refusals_lost")

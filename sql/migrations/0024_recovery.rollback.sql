@@ -20,4 +20,4 @@ DROP FUNCTION refuse_while_stopped();
 DROP TABLE access_journal;
 DROP TABLE issuing;
 
-CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0022_hook_facts' $$;
+CREATE OR REPLACE FUNCTION schema_level() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '0023_guessing' $$;

@@ -105,3 +105,9 @@ WHERE k.overlap_until <= clock_timestamp() FOR UPDATE OF k SKIP LOCKED;
 -- name: prune_uses
 -- What nobody judges any more.
 DELETE FROM credential_uses WHERE kind <> 'old_password' AND hour < statement_timestamp() - interval '1 day';
+
+-- name: prune_guesses
+-- Names that nobody guessed at of late, and of more than $1 those whose guesses are forgotten soonest.
+DELETE FROM password_guesses
+WHERE full_at <= clock_timestamp()
+    OR username IN (SELECT username FROM password_guesses ORDER BY full_at DESC OFFSET $1::bigint);

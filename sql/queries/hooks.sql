@@ -6,7 +6,9 @@ SELECT name, role, secret_sha256, previous_secret_sha256 FROM hook_brokers();
 
 -- name: facts
 -- What a decision about a client is made from, and from when it is (the same snapshot).
-SELECT hook_facts($1, $2, $3) || jsonb_build_object('as_of', pg_snapshot_xmin(pg_current_snapshot())::text);
+SELECT hook_facts($1, $2, $3) || jsonb_build_object(
+    'as_of', pg_snapshot_xmin(pg_current_snapshot())::text, 'key_proved', hook_key_proved($3)
+);
 
 -- name: login
 -- An allowed login that changes rows: 'moved', or 'changed' where what was decided on no longer stands.
@@ -15,6 +17,14 @@ SELECT hook_login($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 -- name: redeem_takeover
 -- Whose session a takeover's password ends, and whether somebody else came since; NULL: it is not good. It never is again.
 SELECT hook_redeem_takeover($1, $2, $3);
+
+-- name: prove_key
+-- Whether the activation key is the client's; its client id is kept for whoever has it, for a while.
+SELECT hook_prove_key($1, $2, $3);
+
+-- name: count_guesses
+-- Guesses at passwords in the last moments; what all hooks processes counted.
+SELECT hook_count_guesses($1::jsonb, $2, $3, $4);
 
 -- name: changes
 -- What changed since, and where to go on.

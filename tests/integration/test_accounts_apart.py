@@ -27,6 +27,7 @@ OF_GLOBEX: dict[str, dict[str, str]] = {
     "logins": {"username": "'x'"},
     "credentials": {"user_id": GLOBEX_FACTORY},
     "credential_uses": {"user_id": GLOBEX_FACTORY},
+    "key_proofs": {"request_id": "(SELECT id FROM provision_requests WHERE client_id = 'gx-1')"},
     "api_tokens": {"token_sha256": "sha256('y')"},
     "idempotency_keys": {"token_id": "(SELECT max(id) FROM api_tokens)"},
 }
@@ -36,6 +37,7 @@ FRESH = {
     "run_steps": {"position": "9"}, "refusals": {"reason": "'newer'"}, "logins": {"username": "'newer'"},
     "credentials": {"user_id": "(SELECT id FROM users WHERE name = 'factory-gw-2')"},
     "credential_uses": {"what": "'newer'"},
+    "key_proofs": {"request_id": "(SELECT id FROM provision_requests WHERE client_id = 'gw-1')"},
     "user_permissions": {"permission": "'data:manage'"},
     "api_tokens": {"token_sha256": "sha256('newer')", "name": "'newer'"},
     "idempotency_keys": {"key_sha256": "sha256('newer')"}, "releases": {"used_at": "now()"},
@@ -45,7 +47,8 @@ FRESH = {
 TABLES = (
     "users", "user_permissions", "devices", "device_connections", "releases", "provision_requests",
     "provision_applications", "provision_runs", "run_steps", "events", "event_heads", "event_checkpoints",
-    "refusals", "logins", "credentials", "credential_uses", "api_tokens", "idempotency_keys", "broker_accounts",
+    "refusals", "logins", "credentials", "credential_uses", "key_proofs", "api_tokens", "idempotency_keys",
+    "broker_accounts",
 )  # fmt: skip
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import bcrypt
 import pytest
 
-from service.operations import accounts, devices, moves, users
+from service.operations import accounts, credentials, devices, moves, users
 from service.operations.questions import Outcome
+from tests.support.figures import record
 from tests.support.gate import Gate, open_gate
+from tests.support.hooks_server import serving
 from tests.support.scene import ACCOUNT, PROVISION, Device, Scene
 
 WRONG = "Not-The-Password"
@@ -183,6 +185,8 @@ async def test_every_refusal_pays_the_same(scene: Scene, monkeypatch: pytest.Mon
         (cheap.username, cheap.password, "gw-1"),
         ("ann", person, "gw-1"),
         ("ann", right, "gw-1"),
+        (cheap.factory_username, f"{right}\t{'a' * 32}", "gw-1"),
+        (cheap.factory_username, f"{WRONG}\t{'a' * 32}", "gw-1"),
     ]
     for repeat in range(2):  # the second time some passwords are remembered
         for username, password, client_id in refused:
@@ -199,6 +203,59 @@ async def test_every_refusal_pays_the_same(scene: Scene, monkeypatch: pytest.Mon
         with counted(monkeypatch) as rounds:
             assert await reason(gate, device) == "account_disabled"
         assert sum(rounds) == 2**6
+
+
+@pytest.mark.parametrize("password", ["", "x" * 73, "a\x00b", "pass\u00e9", "\ud800", "\tkey"])
+async def test_what_the_input_refuses_pays_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    """Known and unknown names alike: it says nothing of what is stored."""
+    device = await scene.request()
+    for username in (device.factory_username, "nobody"):
+        with counted(monkeypatch) as rounds:
+            assert not await scene.gate.connect(PROVISION, username, password, "gw-1")
+        assert rounds == []
+
+
+async def test_a_held_credential_pays_as_a_refusal_does(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One hash for the right password; a wrong one is told from it by the answer alone, as ever."""
+    device = await scene.request()
+    await credentials.hold(scene.admin, "acme", device.factory_username)
+    for password, expected in ((WRONG, "wrong_password"), (device.factory_password, "credential_held")):
+        with counted(monkeypatch) as rounds:
+            verdict = await scene.gate.connect(PROVISION, device.factory_username, password, "gw-1")
+        assert (verdict.reason, sum(rounds)) == (expected, 2**4)
+
+
+async def test_every_refusal_is_answered_alike(scene: Scene) -> None:
+    """Status, headers and body, whatever the reason."""
+    device = await scene.run("gw-1", generate_activation_key=True)
+    await scene.request("gw-2", provision_username="off-user")
+    await scene.request("gw-3", provision_username="off-request")
+    await moves.set_enabled(scene.admin, "acme", "gw-3", enabled=False)
+    await users.set_user_enabled(scene.admin, "acme", "off-user", enabled=False)
+    right, known = device.factory_password, device.factory_username
+    refused = [
+        ("nobody", right, "gw-1"), (known, WRONG, "gw-1"), (known, right, "gw-2"), (known, right, "gw-9"),
+        (known, f"{right}\t{'a' * 32}", "gw-1"), ("off-user", right, "gw-2"), ("off-request", right, "gw-3"),
+        (device.username, device.password, "gw-1"), (known, "x" * 73, "gw-1"), (known, "a\x00b", "gw-1"),
+        ("a b", right, "gw-1"), (known, right, "a b"),
+    ]  # fmt: skip
+    answers = set()
+    async with serving(scene) as server, server.client(PROVISION) as client:
+        for username, password, client_id in refused:
+            answer = await client.ask("user", {"username": username, "password": password, "clientid": client_id})
+            headers = {name: value for name, value in answer.headers.items() if name != "date"}
+            answers.add((answer.status, tuple(sorted(headers.items())), answer.body))
+    assert len(answers) == 1, answers
+    record(
+        "G12",
+        f"{len(refused)} kinds of refusal: status, headers, body; hashes of those behind a token",
+        "the same",
+        "the same",
+        "make test",
+        True,
+    )
 
 
 async def test_without_any_factory_user_a_refusal_has_the_default_cost(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service import keys
 from service.db.migrations import Migrator, files
 from service.db.pool import open_pool
 from service.keys import Secret
@@ -52,6 +53,11 @@ async def _fill(scene: Scene, admin: Administration, account: str, broker: str, 
     await credentials.rotate(admin, account, f"factory-open-{number}")
     await scene.gate.store.note_credential_uses(
         [{"username": f"factory-open-{number}", "kind": "address", "what": "127.0.0.1", "count": 1}]
+    )
+    await scene.gate.admission.guesses.share(scene.gate.store)
+    key = (await scene.request(f"proved-{number}", account, generate_activation_key=True)).activation_key or ""
+    assert await scene.gate.store.prove_key(
+        f"factory-proved-{number}", f"proved-{number}", keys.secret_hash(keys.ACTIVATION_KEY, key)
     )
     await scene.gate.store.count_logins(scene.gate.admission.logins.take())
     await _fill_by_hand(scene, account, device)

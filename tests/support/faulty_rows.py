@@ -77,6 +77,8 @@ DEFAULTS: dict[str, dict[str, str]] = {
         "account_id": ACME, "user_id": FACTORY, "kind": "'address'", "what": "'x'", "hour": "'epoch'", "count": "1",
         "last_at": "'epoch'",
     },
+    "password_guesses": {"username": "'fleet'", "full_at": "'epoch'"},
+    "key_proofs": {"account_id": ACME, "request_id": OPEN, "proved_at": "'epoch'"},
     "api_tokens": {
         "account_id": ACME, "name": "'tok'", "role": "'auditor'", "token_sha256": HASH, "expires_on": "'infinity'",
         "created_by": "'tester'",
@@ -388,6 +390,12 @@ CASES: dict[str, list[str]] = {
     "credential_uses_user": [insert("credential_uses", account_id=GLOBEX), insert("credential_uses", user_id=NOBODY)],
     "credential_uses_kind_known": each("credential_uses", "kind", "'new_password'", "''"),
     "credential_uses_bounded": each("credential_uses", "what", "repeat('a', 257)"),
+    "password_guesses_pkey": [insert("password_guesses") + "; " + insert("password_guesses")],
+    "password_guesses_username_rule": each(
+        "password_guesses", "username", "'ab'", "'Fleet'", "'a b c'", "repeat('a', 256)"
+    ),
+    "key_proofs_pkey": [insert("key_proofs") + "; " + insert("key_proofs")],
+    "key_proofs_request": [insert("key_proofs", account_id=GLOBEX), insert("key_proofs", request_id=NOBODY)],
     "api_tokens_name_rule": each("api_tokens", "name", *BAD_NAMES),
     "api_tokens_name_unique": [
         insert("api_tokens") + "; " + insert("api_tokens", token_sha256="sha256('y')"),
