@@ -59,12 +59,10 @@ class Takeovers:
         self._followed = False
 
     def note_changes(self, changes: list[Change], lost: bool, _as_of: int) -> None:
-        """From the feed. What changed before this process began was somebody else's to end."""
-        if not self._followed:
-            self._followed = True
-            return
-        if lost:
+        """From the feed, which begins with what is kept of before: who led then may have died before it acted on it."""
+        if lost and self._followed:
             _log.warning("changes_lost", broker=self._broker)
+        self._followed = True
         for kind, key in changes:
             if kind in ("client", "user", "account"):
                 self._put((kind, key), 0)
@@ -85,8 +83,7 @@ class Takeovers:
             while not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
-            change = next(iter(self._waiting))
-            tries = self._waiting.pop(change)
+            change, tries = self._waiting.popitem()  # the newest first: what is left of before may wait
             try:
                 await self._end_refused(change, tries)
             except (Unreachable, *TRANSIENT) as error:

@@ -10,14 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from embedded.postgres import ROLES, create_roles
 from embedded.processes import Managed
-from service.db.pool import open_pool
-from service.operations.administration import Administration
 from tests.e2e.mqtt_raw import Client
-from tests.support import postgres
-from tests.support.database import PASSWORD, Database, author, make_request
+from tests.support.database import PASSWORD, make_request
 from tests.support.devices import ask, connect, connect_code, eventually, reply, run_device
+from tests.support.own import own_database
 from tests.support.world import World, is_own_plugin
 
 
@@ -131,19 +128,7 @@ async def test_sighup_under_connected_devices(world: World, tmp_path: Path) -> N
 @pytest.fixture
 async def own_world() -> AsyncIterator[World]:
     """A world with a Postgres of its own, that may be stopped."""
-    with postgres.private_cluster() as cluster:
-        passwords = dict.fromkeys(ROLES, "p" * 20)
-        create_roles(cluster.url("postgres"), passwords)
-        server = postgres.Server(superuser_url=cluster.url("postgres"), passwords=passwords, cluster=cluster)
-        database = Database(server=server, name=postgres.make_template(server, "own"))
-        pools = [await open_pool(database.url(role), name="t", size=2, timeout=10) for role in ("admin", "platform")]
-        admin = Administration(
-            admin_pool=pools[0],
-            platform_pool=pools[1],
-            author=author(database),
-            sealing_keys=database.sealing_keys,
-            bcrypt_cost=4,
-        )
+    async with own_database() as (database, admin):
         world = World(database=database, admin=admin)
         try:
             await world.prepare()
@@ -152,8 +137,6 @@ async def own_world() -> AsyncIterator[World]:
             await database.check_invariants()
         finally:
             world.close()
-            for pool in pools:
-                pool.terminate()
 
 
 async def test_postgres_goes_away_and_comes_back(own_world: World, tmp_path: Path) -> None:
