@@ -30,7 +30,8 @@ from service.operations.questions import AclQuestion, ConnectQuestion, Outcome, 
 from service.web import plugin
 from service.web.metrics import QUESTIONS
 
-MAX_BODY_BYTES = 64 * 1024
+# A topic has up to 65,535 bytes, and a plugin may write each as six characters.
+MAX_BODY_BYTES = 512 * 1024
 # go-auth never drops an idle connection and does not repeat a POST on one that we close (brokers.md section 1).
 KEEPALIVE = 3600.0
 

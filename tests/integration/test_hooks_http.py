@@ -176,11 +176,11 @@ async def test_a_refused_question_does_not_close_the_connection(hooks_server: Ho
     """go-auth does not repeat a POST on a connection that we close."""
     device = await hooks_server.scene.request()
     async with hooks_server.client(PROVISION) as client:
-        for body in (b"", b"{", b"\xff", b"x" * 100_000, b"[" * 60_000):
+        for body in (b"", b"{", b"\xff", b"x" * 600_000, b"[" * 60_000):
             assert (await client.ask("user", body)).status == 403
             assert (await client.ask("nothing", b"{}")).status == 404
             assert (await client.user(device.factory_username, device.factory_password, "gw-1")).status == 200
-        assert (await client.ask("user", b"x" * 100_000, authorization="Basic eDp5")).status == 401
+        assert (await client.ask("user", b"x" * 600_000, authorization="Basic eDp5")).status == 401
         assert (await client.user(device.factory_username, device.factory_password, "gw-1")).status == 200
 
 
@@ -228,3 +228,20 @@ async def test_many_brokers_at_once(hooks_server: HooksServer) -> None:
                 assert json.loads(answer.body)["ok"] is not bool(wrong)
 
     await asyncio.gather(*(broker(number) for number in range(8)))
+
+
+@pytest.mark.parametrize("character", ["x", "<", "é", "\x7f", "\U0001f600"])
+async def test_topics_as_long_as_mqtt_has_them(hooks_server: HooksServer, character: str) -> None:
+    """However a plugin escapes them in its question."""
+    scene = hooks_server.scene
+    device = await scene.provision("gw-1")
+    start = "acme/gw-1/"
+    times, left = divmod(65_535 - len(start), len(character.encode()))
+    longest = start + character * times + "x" * left
+    async with hooks_server.client(ACCOUNT) as client:
+        for topic, expected in ((longest, ALLOWED), (longest + "x", DENIED)):
+            fields = {"username": device.username, "clientid": "gw-1", "topic": topic, "acc": WRITE}
+            assert await both(client, "acl", fields) == expected
+            escaped = json.dumps(fields).encode()
+            answer = await client.ask("acl", escaped)
+            assert (answer.status, answer.body) == expected

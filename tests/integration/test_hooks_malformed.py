@@ -25,8 +25,8 @@ def not_json() -> list[bytes]:
         b"\xef\xbb\xbf" + encode(USER, JSON), encode(USER, JSON).replace(b"gw-1", b"\xff\xff"),
         encode(USER, JSON).replace(b"gw-1", b"\xed\xa0\x80"), encode(USER, JSON).replace(b"gw-1", b"gw\n-1"),
         encode(USER, JSON).replace(b'"', b"'"), encode(USER, JSON).replace(b",", b",,"), encode(USER, FORM),
-        b"[" * 60_000, b'{"a":' * 10_000, b'{"username":' + b"[" * 50_000 + b"]" * 50_000, b"x" * 100_000,
-        b'{"username":"' + b"x" * 100_000 + b'"}', b"9" * 60_000, b'{"x":' + b"9" * 60_000 + b"}", b"1e999999999",
+        b"[" * 60_000, b'{"a":' * 10_000, b'{"username":' + b"[" * 50_000 + b"]" * 50_000, b"x" * 600_000,
+        b'{"username":"' + b"x" * 600_000 + b'"}', b"9" * 60_000, b'{"x":' + b"9" * 60_000 + b"}", b"1e999999999",
         encode(USER, JSON).decode().encode("utf-16"), b'{"username":"\\ud800","password":"x","clientid":"gw-1"}',
         b'{"username":"factory-gw-1","password":"\\udfff\\ud800","clientid":"gw-1"}', b'{"username":"\\u12',
     ]  # fmt: skip
@@ -36,7 +36,7 @@ def not_form() -> list[bytes]:
     """Bodies that are no form with what is asked for, each thing once."""
     right = encode(USER, FORM)
     return [
-        b"", b"&", b"=", b"===", b"username", b"username&password&clientid", b"\xff", b"%", b"%FF", b"x" * 100_000,
+        b"", b"&", b"=", b"===", b"username", b"username&password&clientid", b"\xff", b"%", b"%FF", b"x" * 600_000,
         right + b"&username=factory-gw-1", right + b"&clientid=gw-2", right + b"&password=x", right + b"&x=1&x=1",
         right.replace(b"gw-1", b"%FF"), right.replace(b"gw-1", b"%ED%A0%80"), right.replace(b"gw-1", b"gw-1%00"),
         right.replace(b"gw-1", b"\xc3\xa9"), right.replace(b"&", b";"), encode(USER, JSON), right[:-22],
