@@ -27,7 +27,7 @@ def forms(secret: bytes) -> set[bytes]:
     """Every spelling that is looked for."""
     found = {secret, secret[::-1], secret.hex().encode(), secret.hex().upper().encode()}
     found |= set(_base64_forms(secret))
-    found |= {quote(secret, safe="").encode(), quote_plus(secret).encode()}
+    found |= {quote(secret).encode(), quote(secret, safe="").encode(), quote_plus(secret).encode()}
     found |= {base64.b32encode(secret).rstrip(b"=")[:-1]}
     return found
 
