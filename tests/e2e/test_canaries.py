@@ -312,7 +312,7 @@ async def administrate(hunt: Hunt) -> None:
     made = await hunt.call(token, "POST", "/accounts/acme/provision-requests", keyed, shows=True)
     canaries.add("activation key of the API", made["activation_key_shown_once"])
     not_understood = {"provision_password": told, "client_id": 1}
-    for wrong in (not_understood, {**body, "more": told}, {**body, "client_id": "gw-api"}):
+    for wrong in (not_understood, {**body, "more": told}, body):
         await hunt.call(token, "POST", "/accounts/acme/provision-requests", wrong)
     await hunt.call(token[:-4] + "AAAA", "GET", "/accounts")
     for path in (

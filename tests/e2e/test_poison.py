@@ -174,7 +174,7 @@ async def check_nothing_waits(world: World) -> None:
 
 
 async def test_the_responder_takes_poison(stopped_world: World) -> None:
-    await attack(stopped_world, 8, "make test")
+    await attack(stopped_world, 4, "make test")
 
 
 @pytest.mark.long

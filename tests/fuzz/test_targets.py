@@ -39,7 +39,7 @@ def fuzz(name: str, examples: int) -> None:
 def test_a_parser_takes_anything(name: str) -> None:
     for data in (*seeds.good()[name], *seeds.POISON):
         TARGETS[name](data)
-    fuzz(name, 60)
+    fuzz(name, 40)
 
 
 @pytest.mark.long

@@ -182,7 +182,7 @@ async def fuzz_api(scene: Scene, monkeypatch: pytest.MonkeyPatch, many: int, com
 
 
 async def test_hooks_take_any_bytes(hooks_server: HooksServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    await fuzz_hooks(hooks_server, monkeypatch, 800, "make test")
+    await fuzz_hooks(hooks_server, monkeypatch, 320, "make test")
 
 
 async def test_the_api_takes_any_bytes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
