@@ -164,7 +164,7 @@ static void read_feed(void)
     const struct options options = {.broker = (char[]){"b1"}, .secret_file = secret_path, .timeout_ms = 100, .grants = true};
     char why[256] = "";
     struct sessions *sessions = sessions_new(10);
-    struct feed *feed = feed_new(&options, sessions, why, sizeof why);
+    struct feed *feed = feed_new(&options, sessions, 0, why, sizeof why);
     char *copy = copy_current(true), *revoked;
 
     CHECK(feed != NULL, why);
