@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export UP_POSTGRES_PORT UP_PROVISION_PORT UP_ACCOUNT_PORT UP_PROVISION_TLS_PORT UP_ACCOUNT_TLS_PORT
 export UP_HOOKS_PORT UP_HOOKS_METRICS_PORT UP_RESPONDER_METRICS_PORT UP_API_PORT UP_API_METRICS_PORT
 
-.PHONY: help up down clean logs test test-long fuzz check bench bench-large migrate lock schema docs proto
+.PHONY: help up down clean logs test test-long soak fuzz check bench bench-large migrate lock schema docs proto
 
 help:  ## this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,9 +34,16 @@ test:  ## all tests but the long ones (needs nothing running, leaves nothing run
 	@$(MAKE) -s -C mosquitto/plugin test
 	@$(PYTHON) -m pytest -n 4 -m "not long" $(ARGS)
 
-test-long:  ## the long ones as well: bulk, races
+test-long:  ## the long ones as well: bulk, races; their figures go into docs/reliability.md
 	@embedded/install.sh dev
-	@$(PYTHON) -m pytest --timeout=1800 $(ARGS)
+	@mkdir -p build && rm -f build/figures.jsonl
+	@RELIABILITY_FIGURES=$(CURDIR)/build/figures.jsonl $(PYTHON) -m pytest -n 3 --timeout=1800 $(ARGS)
+	@$(PYTHON) -m tests.support.reliability build/figures.jsonl
+
+soak:  ## all of it for SOAK_MINUTES (10), with breaks: nothing may grow; into docs/reliability.md
+	@embedded/install.sh bench
+	@$(PYTHON) -m bench --write G21
+	@$(PYTHON) -m tests.support.reliability build/none
 
 fuzz:  ## libFuzzer over every parser, SECONDS (60) each: make fuzz TARGET=ask
 	@embedded/install.sh dev
@@ -56,11 +63,13 @@ bench:  ## measure the everyday figures beside their goals into docs/benchmarks;
 	@embedded/install.sh bench
 	@$(MAKE) -s -C bench/load
 	@$(PYTHON) -m bench --write $(ARGS)
+	@$(PYTHON) -m tests.support.reliability build/none
 
 bench-large:  ## measure all of them: 1,000,000 users, floods of a minute
 	@embedded/install.sh bench
 	@$(MAKE) -s -C bench/load
 	@$(PYTHON) -m bench --large --write $(ARGS)
+	@$(PYTHON) -m tests.support.reliability build/none
 
 lock:  ## renew the hashed locks
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --extra fast pyproject.toml -o requirements.txt

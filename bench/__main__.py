@@ -47,6 +47,8 @@ MEASUREMENTS = (
     Measurement("bulk_import", ("import",), everyday=False),
     Measurement("outage", ("G6",)),
     Measurement("restarts", ("G7",)),
+    Measurement("held", ("G15",), everyday=False),
+    Measurement("soak", ("G21",), everyday=False),
 )
 ROWS = tuple(dict.fromkeys(row for measurement in MEASUREMENTS for row in measurement.rows))
 

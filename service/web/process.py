@@ -17,6 +17,8 @@ from service import log
 
 _log = log.get("process")
 
+TASKS = prometheus_client.Gauge("asyncio_tasks", "Tasks of the process that gives these metrics")
+
 
 class CannotRun(Exception):
     """A process ends with status 1; the text says why."""
@@ -87,6 +89,7 @@ def build_observability(
         return web.json_response({"ok": missing is None, "missing": missing}, status=503 if missing else 200)
 
     async def give_metrics(_request: web.Request) -> web.Response:
+        TASKS.set(len(asyncio.all_tasks()))
         return web.Response(body=metrics(), content_type="text/plain", charset="utf-8")
 
     app = web.Application()
