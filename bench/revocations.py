@@ -85,9 +85,9 @@ async def kicks_under_flood(world: World, prefix: str, count: int) -> float:
         await asyncio.gather(stopped, return_exceptions=True)
 
 
-async def publish_on(client: Client, topic: str) -> None:
-    """Until it is cut off. Messages that arrive meanwhile are kept."""
-    while await client.publish(topic, b"x", qos=1) is not None:  # noqa: ASYNC110  (a publish a time, not a wait)
+async def publish_on(client: Client, topic: str, stop: asyncio.Event) -> None:
+    """Until told to stop, or cut off. Messages that arrive meanwhile are kept."""
+    while not stop.is_set() and await client.publish(topic, b"x", qos=1) is not None:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
 
 
@@ -117,20 +117,20 @@ async def until_cut_off(world: World, relay: Relay, port: int, name: str) -> flo
     await client.subscribe(f"acme/{name}/in")
     await source.subscribe(f"acme/{name}/out")
     await asyncio.sleep(SETTLE)
+    stop = asyncio.Event()
     publishing = [
-        asyncio.create_task(publish_on(client, f"acme/{name}/out")),
-        asyncio.create_task(publish_on(source, f"acme/{name}/in")),
+        asyncio.create_task(publish_on(client, f"acme/{name}/out", stop)),
+        asyncio.create_task(publish_on(source, f"acme/{name}/in", stop)),
     ]
     await asyncio.sleep(0.2)
     if not all([take_messages(client), take_messages(source)]):
         raise RuntimeError("messages did not arrive before the revocation")
     async with without_feed(world.database, relay):
         taken = await last_message(await person.set_enabled(False), client, source)
-    for task in publishing:
-        task.cancel()
-    await asyncio.gather(*publishing, return_exceptions=True)
+    stop.set()
     client.close()
     source.close()
+    await asyncio.gather(*publishing, return_exceptions=True)
     return taken
 
 
