@@ -215,7 +215,8 @@ class ResponderSettings(Settings):
     sealing_keys: SealingKeys = setting(SEALING_KEYS, parse=SealingKeys.parse, secret=True)
     provision_broker: str = setting("the provision broker, as the responder reaches it", parse=_broker_url)
     provision_broker_name: str = setting(
-        "its name: of the responders of one broker one is active, the others stand by", default="provision"
+        "its registered name: sessions there are ended by it, and of the responders of one broker one is active",
+        default="provision-broker",
     )
     provision_broker_ca_file: str = setting("CA of an mqtts:// provision broker; the system's where empty", default="")
     account_brokers: tuple[tuple[str, str], ...] = setting(

@@ -144,6 +144,8 @@ SITES: dict[tuple[str, str], tuple[str, ...] | str] = {
     ("db/hooks.py:HookStore.count_refusals", STATEMENT): ("count_refusals",),
     ("db/hooks.py:HookStore.note_credential_uses", STATEMENT): ("note_credential_uses",),
     ("db/hooks.py:HookStore.note_seen", STATEMENT): ("note_seen",),
+    ("db/hooks.py:HookStore.prove_key", STATEMENT): "a proof that a crash lost is given again with the next CONNECT",
+    ("db/hooks.py:HookStore.count_guesses", STATEMENT): "tries of half a second: a crash forgives no more than these",
     # What opens them.
     ("db/pool.py:transaction", STATEMENT): OPENS,
     ("db/pool.py:check_schema", STATEMENT): READS,

@@ -27,6 +27,8 @@ IMPORT_ROW = {
     "activation_key": "a" * 32,
 }
 BODIES: dict[str, Any] = {
+    "report_recovery": {"words": []},
+    "revoke_again": {"words": []},
     "create_account": {"name": "third"},
     "change_account": {"mandatory_provisioning": False},
     "create_request": NEW_REQUEST,

@@ -54,7 +54,7 @@ async def _fill(scene: Scene, admin: Administration, account: str, broker: str, 
     await scene.gate.store.note_credential_uses(
         [{"username": f"factory-open-{number}", "kind": "address", "what": "127.0.0.1", "count": 1}]
     )
-    await scene.gate.admission.guesses.share(scene.gate.store)
+    await scene.gate.store.count_guesses([{"username": "nobody", "count": 1}], interval=1.0, longest=60.0, most=1)
     key = (await scene.request(f"proved-{number}", account, generate_activation_key=True)).activation_key or ""
     assert await scene.gate.store.prove_key(
         f"factory-proved-{number}", f"proved-{number}", keys.secret_hash(keys.ACTIVATION_KEY, key)
