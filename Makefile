@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
-export PYTHONDONTWRITEBYTECODE := 1
+# From bytecode each service starts in a third of the time.
+unexport PYTHONDONTWRITEBYTECODE
 # `make up UP_HOOKS_PORT=...`: see embedded/state.py.
 export UP_POSTGRES_PORT UP_PROVISION_PORT UP_ACCOUNT_PORT UP_PROVISION_TLS_PORT UP_ACCOUNT_TLS_PORT
 export UP_HOOKS_PORT UP_HOOKS_METRICS_PORT UP_RESPONDER_METRICS_PORT UP_API_PORT UP_API_METRICS_PORT

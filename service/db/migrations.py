@@ -21,6 +21,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import Migration, MigrationList, default_migration_table
 
+from service.db.levels import expected_level, files
 from service.keys import Secret
 from service.paths import MIGRATIONS
 
@@ -41,16 +42,6 @@ class Status:
     applied_by: str | None
     edited: bool = False
     missing: bool = False
-
-
-def files(directory: Path = MIGRATIONS) -> list[Path]:
-    """The migrations in order."""
-    return sorted(path for path in directory.glob("*.sql") if not path.name.endswith(".rollback.sql"))
-
-
-def expected_level(directory: Path = MIGRATIONS) -> str:
-    """The level after the last file: what `schema_level()` must return."""
-    return files(directory)[-1].stem
 
 
 def checksum(path: Path) -> str:

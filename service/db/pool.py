@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from service.db import migrations
+from service.db import levels
 from service.keys import Secret
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class WrongSchema(Exception):
 
 async def check_schema(pool: Pool) -> None:
     """Raises WrongSchema with the command to run, unless the database has the level this program was built for."""
-    expected = migrations.expected_level()
+    expected = levels.expected_level()
     async with pool.acquire(timeout=10) as connection:
         try:
             found = await connection.fetchval("SELECT schema_level()")

@@ -9,7 +9,7 @@ import pytest
 
 from embedded.dump_schema import client_environment, find_program
 from embedded.postgres import create_database
-from service.db.migrations import files
+from service.db.levels import files
 from tests.integration.conftest import Blank
 from tests.support import postgres
 from tests.support.catalog import describe, differences

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.cli.migrate import migrate
-from service.db.migrations import files
+from service.db.levels import files
 from tests.integration.conftest import Blank
 from tests.support.command import FAILED, INVALID, TIME, UNREACHABLE, Program, elsewhere, leaves, migrator
 

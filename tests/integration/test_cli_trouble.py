@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from service.cli.faces import ON_THIS_MACHINE
 from service.cli.main import main
 from service.cli.migrate import migrate
-from service.db.migrations import expected_level
+from service.db.levels import expected_level
 from service.operations import events
 from service.operations.administration import Administration
 from tests.integration.conftest import Blank

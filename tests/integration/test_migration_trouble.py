@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from embedded.dump_schema import client_environment, find_program
-from service.db.migrations import MigrationFailed, Migrator, files
+from service.db.levels import files
+from service.db.migrations import MigrationFailed, Migrator
 from service.keys import Secret
 from service.paths import MIGRATIONS
 from tests.integration.conftest import Blank

@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service.db.migrations import LOCK, MigrationFailed, checksum, expected_level, files
+from service.db.levels import expected_level, files
+from service.db.migrations import LOCK, MigrationFailed, checksum
 from service.paths import MIGRATIONS
 from tests.integration.conftest import Blank
 from tests.support.catalog import describe, differences

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from service import keys
-from service.db.migrations import Migrator, files
+from service.db.levels import files
+from service.db.migrations import Migrator
 from service.db.pool import open_pool
 from service.keys import Secret
 from service.operations import accounts, credentials, users

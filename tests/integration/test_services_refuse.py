@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedded.processes import free_port
-from service.db.migrations import files
+from service.db.levels import files
 from service.keys import new_key
 from tests.integration.conftest import Blank
 
