@@ -21,6 +21,7 @@ from tests.e2e.mqtt_raw import CONNACK, Client, Will, connect_packet
 from tests.support.database import PASSWORD, Database, make_request
 from tests.support.devices import ask, connect, connect_code, eventually, reply, run_device
 from tests.support.figures import record
+from tests.support.scene import ACCOUNT
 from tests.support.stalling import Stalling, stalling
 from tests.support.world import World, is_own_plugin
 
@@ -78,21 +79,13 @@ async def stays_out(client: Client, boss: Client, name: str) -> None:
     assert await boss.ping()
 
 
-async def let_in(world: World, name: str, password: str) -> None:
-    """Wait until it may log in again; its session is not touched."""
-
-    async def may() -> bool:
-        return await connect_code(world.account_port, f"{name}x", name, password) == 0
-
-    await eventually(may)
-
-
 async def its_session_ends(world: World, name: str, times: int) -> None:
-    """Wait until the responder has ended a session of this client so often."""
+    """Wait until the responder has ended a session of this client at the account broker so often."""
+    where = f'"{ACCOUNT}"'
 
     async def ended() -> bool:
-        lines = world.logs().splitlines()
-        return sum("session_ended" in line and f'"{name}"' in line for line in lines) >= times
+        lines = [line for line in world.logs().splitlines() if "session_ended" in line]
+        return sum(f'"{name}"' in line and where in line for line in lines) >= times
 
     await eventually(ended)
 

@@ -80,10 +80,16 @@ def payload(packet: Packet, version: int = 4) -> bytes:
 async def connect(
     world: World, client_id: str, username: str, password: str = PASSWORD, *, version: int = 4, clean: bool = True
 ) -> Client:
-    """A raw connection to the provision broker that must be accepted."""
-    client = await Client.open(world.provision_port, version=version)
-    assert await client.connect(client_id, username=username, password=password, clean=clean) == 0
-    return client
+    """A raw connection to the provision broker that must be accepted; closed without a verdict, it tries again."""
+    async with asyncio.timeout(20):
+        while True:
+            client = await Client.open(world.provision_port, version=version)
+            code = await client.connect(client_id, username=username, password=password, clean=clean)
+            if code is not None:
+                assert code == 0
+                return client
+            client.close()  # the slow-hash budget is spent for now
+            await asyncio.sleep(0.2)
 
 
 async def connect_code(port: int, client_id: str, username: str, password: str, **options: Any) -> int | None:
