@@ -441,7 +441,7 @@ CREATE FUNCTION public.drop_event_partitions(p_key bytea, p_before timestamp wit
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET "TimeZone" TO 'UTC'
-    SET lock_timeout TO '5s'
+    SET lock_timeout TO '500ms'
     AS $_$
 DECLARE
     v_at CONSTANT timestamptz := clock_timestamp();
@@ -1290,20 +1290,28 @@ BEGIN
     LOOP
         v_name := 'events_' || to_char(v_month, 'YYYY_MM');
         CONTINUE WHEN to_regclass('public.' || v_name) IS NOT NULL;
-        -- While nobody appends: who had chosen the default partition for its event would find it refused there. Tried
-        -- and not waited for, so that nobody who holds the lock waits for somebody who waits behind this.
+        -- While nobody appends: who had chosen the default partition for its event would find it refused there. And with
+        -- the lock on accounts that attaching takes for the foreign key. All or none, tried and not waited for, so that
+        -- nobody who holds one of them (a new account's transaction holds accounts, and then appends) waits for us.
         FOR v_try IN 1..100 LOOP
-            EXIT WHEN pg_try_advisory_xact_lock(hashtextextended('event partitions', 0));
-            IF v_try = 100 THEN
-                RETURN v_made;
-            END IF;
+            BEGIN
+                LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+                IF NOT pg_try_advisory_xact_lock(hashtextextended('event partitions', 0)) THEN
+                    RAISE lock_not_available;
+                END IF;
+                LOCK TABLE events_default IN ACCESS EXCLUSIVE MODE NOWAIT;
+                EXIT;
+            EXCEPTION WHEN lock_not_available THEN
+                IF v_try = 100 THEN
+                    RETURN v_made;
+                END IF;
+            END;
             PERFORM pg_sleep(0.02);
         END LOOP;
         CONTINUE WHEN to_regclass('public.' || v_name) IS NOT NULL;
         EXECUTE format('CREATE TABLE public.%I (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name);
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_name);
         EXECUTE format('CREATE POLICY every_account ON %I TO provisioning_migrator USING (true) WITH CHECK (true)', v_name);
-        LOCK TABLE events_default IN ACCESS EXCLUSIVE MODE;
         EXECUTE format(
             'WITH moved AS (DELETE FROM events_default WHERE at >= %L AND at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
             v_month, v_month + interval '1 month', v_name);
@@ -1779,7 +1787,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0024_recovery' $$;
+    AS $$ SELECT '0025_partition_locks' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 

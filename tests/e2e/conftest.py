@@ -8,7 +8,6 @@ import pytest
 
 from service.operations.administration import Administration
 from tests.support.database import Database
-from tests.support.devices import eventually
 from tests.support.world import World
 
 
@@ -36,11 +35,6 @@ async def stopped_world(database: Database, admin: Administration) -> AsyncItera
 
 @pytest.fixture
 async def world(stopped_world: World) -> World:
-    """Everything runs, and the months' partitions of events are made: their locks and a new account's may deadlock."""
+    """Everything runs."""
     stopped_world.start()
-
-    async def made() -> bool:
-        return "event_partitions_made" in stopped_world.responder.log.read_text()
-
-    await eventually(made)
     return stopped_world
