@@ -63,12 +63,13 @@ async def meanwhile(database: Database, *deeds: Callable[[], Awaitable[None]]) -
 
 async def put_back(database: Database, name: str) -> None:
     """The month's events are in the default partition again, its own is gone."""
-    # With the locks that making one takes, in the same way: appending and creating sessions hold one and want the other.
+    # The locks that making one takes, in the same way: the deeds hold one of them and want another.
     await database.execute(
         "DO $$ BEGIN"
         " LOOP BEGIN"
         " LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE NOWAIT;"
-        " IF NOT pg_try_advisory_xact_lock(hashtextextended('event partitions', 0)) THEN RAISE lock_not_available; END IF;"
+        " IF NOT pg_try_advisory_xact_lock(hashtextextended('event partitions', 0))"
+        " THEN RAISE lock_not_available; END IF;"
         " EXIT;"
         " EXCEPTION WHEN lock_not_available THEN PERFORM pg_sleep(0.005);"
         " END; END LOOP;"
