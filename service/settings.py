@@ -167,7 +167,8 @@ class HooksSettings(Settings):
     )
     provision_account: str = setting(PROVISION_ACCOUNT, parse=_account_name, default=names.PROVISION_ACCOUNT)
     slow_hash_rate: float = setting(
-        "bcrypt hashes a second that one provision broker may cause: it waits for each",
+        "bcrypt hashes a second that one provision broker may cause: it waits for each; one that takes longer than "
+        "0.1 s counts as more",
         parse=_number(0.1, 1e6),
         default=4.0,
     )

@@ -95,6 +95,7 @@ class Admission:
     provision_account: str = names.PROVISION_ACCOUNT
     slow_hash_rate: float = 4.0
     slow_hash_burst: float = 2.0
+    slow_hash_seconds: float = budget.TOKEN_SECONDS
     # A question that takes longer is answered 503: the broker stands still while it waits.
     patience: float = 1.5
     # Clients answer only those who ask as `~{client id}` (PROVISION_NARROW_REPLY).
@@ -351,7 +352,12 @@ class Admission:
         for previous, one in enumerate(stored if facts.overlap_open else stored[:1]):
             if previous and not proved and not self._take_token(broker.name):
                 return OVER_BUDGET
-            right = await self.hasher.verify(question.password, one, highest, pad=refuse_anyway)
+            begun = time.monotonic()
+            try:
+                right = await self.hasher.verify(question.password, one, highest, pad=refuse_anyway)
+            finally:
+                if not proved:
+                    self._settle(broker.name, begun)
             if right and verified is None and user is not None:
                 verified = Verified(user.version, bool(previous))
             if verified is not None and not refuse_anyway:
@@ -384,6 +390,10 @@ class Admission:
         before = self._budgets.get(broker) or budget.full_budget(self.slow_hash_rate, self.slow_hash_burst, now)
         self._budgets[broker], enough = budget.take(before, now)
         return enough
+
+    def _settle(self, broker: str, begun: float) -> None:
+        now = time.monotonic()
+        self._budgets[broker] = budget.settle(self._budgets[broker], now, now - begun, self.slow_hash_seconds)
 
     async def acl(self, broker: BrokerSecrets, question: AclQuestion) -> Verdict:
         """May this client use this topic?"""

@@ -21,11 +21,11 @@ WRONG = "Not-The-Password"
 
 
 @asynccontextmanager
-async def with_tokens(scene: Scene, tokens: int) -> AsyncIterator[Gate]:
+async def with_tokens(scene: Scene, tokens: int, **settings: Any) -> AsyncIterator[Gate]:
     """A hooks process with so many tokens a broker, and never another."""
     database = scene.database
     async with open_gate(
-        database.url("hooks"), database.event_key, slow_hash_rate=1e-9, slow_hash_burst=tokens
+        database.url("hooks"), database.event_key, slow_hash_rate=1e-9, slow_hash_burst=tokens, **settings
     ) as gate:
         await gate.follow()
         yield gate
@@ -59,6 +59,16 @@ async def test_a_token_comes_before_any_look_up(scene: Scene) -> None:
             for password in (WRONG, None):
                 assert await reason(gate, device, password, **options) == "over_budget"
         assert (len(gate.store.calls), gate.admission.hasher.hashes) == before == (4 + 0, 4)
+
+
+async def test_a_hash_takes_what_it_lasted(scene: Scene) -> None:
+    """Right or wrong, the broker waited: what one token does not pay is owed."""
+    device = await scene.request()
+    for password, answer in ((WRONG, "wrong_password"), (None, "allowed")):
+        async with with_tokens(scene, 100, slow_hash_seconds=1e-9) as gate:
+            assert await reason(gate, device, password) == answer
+            assert await reason(gate, device, WRONG) == "over_budget"
+            assert await reason(gate, device) == ("allowed" if password is None else "over_budget"), "remembered"
 
 
 async def test_what_the_input_refuses_takes_no_token(scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Gate:
 
 @asynccontextmanager
 async def open_gate(url: Secret, event_key: bytes, **settings: Any) -> AsyncIterator[Gate]:
-    """Settings as Admission has them; without any, neither budget nor patience binds."""
+    """Settings as Admission has them; without any, neither budget nor patience binds, and a hash is one token."""
     pool = await open_pool(url, name="test-hooks", size=8, timeout=PATIENCE, reset=False)
     hasher = Hasher(2)
     store = CountingStore(pool, patience=PATIENCE)
@@ -81,6 +82,7 @@ async def open_gate(url: Secret, event_key: bytes, **settings: Any) -> AsyncIter
         "event_key": event_key,
         "slow_hash_rate": 1e6,
         "slow_hash_burst": 1e6,
+        "slow_hash_seconds": math.inf,
         "patience": PATIENCE,
         **settings,
     }

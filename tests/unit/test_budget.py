@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.budget import Budget, full_budget, take
+from service.core.budget import Budget, full_budget, settle, take
 
 START = 1000.0
 
@@ -70,6 +70,30 @@ def test_rate_and_burst_never_change() -> None:
 def test_who_waits_long_enough_gets_a_token(rate: float) -> None:
     budget, _ = take(full_budget(rate, 1, START), START)
     assert taken(budget, [START + 1.001 / rate]) == [True]
+
+
+def test_a_hash_that_took_longer_than_its_token_owes_the_rest() -> None:
+    budget, _ = take(full_budget(4, 2, START), START)
+    assert settle(budget, START, 0.1).tokens == 1
+    assert settle(budget, START, 0.0).tokens == 1, "nothing is given back"
+    owing = settle(budget, START + 0.5, 0.5)
+    assert owing.tokens == pytest.approx(2 - 4), "by then it was full again"
+    assert taken(owing, [START + 0.5 + 0.74, START + 0.5 + 0.76]) == [False, True]
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.4, 1.5])
+def test_the_broker_waits_for_no_more_than_its_share(seconds: float) -> None:
+    """Asked again at once and for ever: rate · 0.1 s of each second, whatever a hash takes."""
+    budget, now, waited = full_budget(4, 2, START), START, 0.0
+    while now < START + 600:
+        budget, enough = take(budget, now)
+        if enough:
+            now += seconds
+            waited += seconds
+            budget = settle(budget, now, seconds)
+        else:
+            now += 0.01
+    assert waited <= 4 * 0.1 * 600 + 2 * seconds + 0.2
 
 
 gaps = st.floats(min_value=-5, max_value=5, allow_nan=False)
