@@ -33,7 +33,7 @@ migrate:  ## migrate the schema of what runs: make migrate ARGS="status"
 test:  ## all tests but the long ones (needs nothing running, leaves nothing running)
 	@embedded/install.sh dev
 	@$(MAKE) -s -C mosquitto/plugin test
-	@$(PYTHON) -m pytest -n 4 -m "not long" $(ARGS)
+	@$(PYTHON) -m pytest -n 4 --dist worksteal -m "not long" $(ARGS)
 
 test-long:  ## the long ones as well: bulk, races; their figures go into docs/reliability.md
 	@embedded/install.sh dev

@@ -60,13 +60,18 @@ async def ended(client: Client) -> bool:
 async def test_topics_are_not_asked_for(world: World, database: Database) -> None:
     boss = await come(world, "boss", await person(world, "boss", "data:manage"))
     plain = await come(world, "plain", await person(world, "plain"))
-    before = await asked_of_hooks(world)
     assert await boss.subscribe("acme/#") == 0
-    for number in range(50):
-        assert await plain.publish("acme/plain/x", str(number).encode(), qos=1) == 0
-    assert await plain.publish("acme/boss/x", b"no", qos=1) is not None
-    assert len(await boss.waiting_messages()) == 50
-    assert await asked_of_hooks(world) - before <= 5, "none, but for what was asked before the feed was heard"
+
+    async def nothing_is_asked() -> bool:
+        """Once the feed is heard, and where the machine lets it be heard every other second."""
+        before = await asked_of_hooks(world)
+        for number in range(50):
+            assert await plain.publish("acme/plain/x", str(number).encode(), qos=1) == 0
+        assert await plain.publish("acme/boss/x", b"no", qos=1) is not None
+        assert len(await boss.waiting_messages()) == 50
+        return await asked_of_hooks(world) == before
+
+    await eventually(nothing_is_asked)
 
     async def reported() -> bool:
         return bool(

@@ -13,6 +13,7 @@ from bench import generators, peers
 from bench.generators import User
 from embedded import brokers
 from embedded.processes import Managed, accepts, free_port
+from tests.support.devices import eventually
 
 CLIENTS = 40
 PASSWORD = "a password"
@@ -92,11 +93,15 @@ async def test_refusals_are_told_from_closed_connections(tmp_path: Path) -> None
 
 async def test_connections_that_are_held_last_as_long_as_the_generator(tmp_path: Path) -> None:
     async with generators.noop_server() as (port, pid):
-        before = open_files(pid)
         known = generators.write_users(tmp_path, "known", users())
         async with generators.started("connect", port, known, 8, "hold") as session:
             assert (await session.answer())["accepted"] == CLIENTS
-            assert open_files(pid) == before + CLIENTS
+            held = open_files(pid)
+
+        async def are_gone() -> bool:
+            return open_files(pid) == held - CLIENTS
+
+        await eventually(are_gone)
 
 
 @pytest.mark.parametrize(

@@ -205,9 +205,9 @@ class World:
             process.wait_ready()
 
     def close(self) -> None:
-        """End all that was started, and forget it."""
+        """End all that was started, at once, and forget it: that they end in order is shown where it is meant."""
         for process in reversed(self.started):
-            process.stop()
+            process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def logs(self) -> str:
