@@ -21,6 +21,7 @@
 #define BATCH 32
 #define SEEN_EVERY_MS 10000
 #define SEEN_MAX 500
+#define SEEN_SIZE 40 /* of one in the body without its names, at most */
 
 /* What the errand under way carries. */
 enum errand { NOTHING, CLIENTS, REFUSALS, SEEN, CONNECTIONS };
@@ -368,11 +369,12 @@ static char *next_seen(struct feed *feed)
     cJSON *body = cJSON_CreateObject();
     cJSON *list = cJSON_AddArrayToObject(body, "seen");
     struct ticket ticket;
-    size_t count = 0;
+    size_t count = 0, size = 0;
     char *text = NULL;
 
-    while (list != NULL && count < SEEN_MAX && sessions_next_active(feed->sessions, &ticket)) {
+    while (list != NULL && count < SEEN_MAX && size < REPORT_MAX && sessions_next_active(feed->sessions, &ticket)) {
         if (add_client(list, &ticket)) count++;
+        size += SEEN_SIZE + 2 * (strlen(ticket.username) + strlen(ticket.client_id));
     }
     if (count > 0) text = cJSON_PrintUnformatted(body);
     cJSON_Delete(body);

@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reports.h"
 #include "tag.h"
 
 #define EVERY_MS 1000
 #define DELAY_MS 1000
 #define ROWS 1000
-#define BODY_MAX 60000 /* bytes; the hooks read 64 KiB */
-#define ROW_SIZE 80    /* of a row of the body without its client id, at most */
+#define ROW_SIZE 80 /* of a row of the body without its client id, at most */
 #define UNTOLD_MAX 200000
 #define BUCKETS 16384 /* a power of two */
 
@@ -159,7 +159,7 @@ static bool fill(struct presence *presence, cJSON *list, int64_t now)
 
     for (struct row *row = presence->first; row != NULL && row->due <= now && rows < ROWS; row = row->after) {
         size += ROW_SIZE + 2 * strlen(row->client_id);
-        if (size > BODY_MAX && rows > 0) break;
+        if (size > REPORT_MAX && rows > 0) break;
         row->telling = true;
         rows++;
         if (!add_row(list, row, now)) return false;

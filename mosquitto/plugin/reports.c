@@ -9,6 +9,7 @@
 #define EVERY_MS 1000
 #define KINDS 256
 #define TOPIC_MAX 512 /* bytes; the hooks keep no more */
+#define KIND_SIZE 120 /* of a kind in the body without its names and its topic, at most */
 
 struct kind {
     char *client_id, *username, *topic;
@@ -121,15 +122,24 @@ static bool add_kind(cJSON *list, const struct kind *kind)
     return false;
 }
 
-/* Moves the counts of those that are due into the report; false: nothing is due, or out of memory. */
+/* What a kind takes of the body, at most: Mosquitto lets no control characters in, and every other escape is of two. */
+static size_t size_of(const struct kind *kind)
+{
+    return KIND_SIZE + 2 * (strlen(kind->client_id) + strlen(kind->username) + strlen(kind->topic));
+}
+
+/* Moves the counts of those that are due, as many as fit, into the report; false: nothing is due, or out of memory. */
 static bool fill(struct reports *reports, cJSON *list, int64_t now)
 {
+    size_t size = KIND_SIZE;
     bool any = false;
 
     for (size_t i = 0; i < reports->count; i++) {
         struct kind *kind = &reports->kinds[i];
 
         if (kind->count == 0 || now < kind->due) continue;
+        size += size_of(kind);
+        if (size > REPORT_MAX && any) break;
         kind->telling = kind->count;
         kind->count = 0;
         kind->due = now + AGAIN_MS;

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Bytes that one report to /hooks/reports may have, whatever it tells of; the hooks read 512 KiB. */
+#define REPORT_MAX 60000
+
 struct reports;
 
 struct refusal {

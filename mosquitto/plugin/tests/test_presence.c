@@ -3,6 +3,7 @@
 #include <cjson/cJSON.h>
 
 #include "check.h"
+#include "reports.h"
 
 static int64_t now = 5000;
 
@@ -14,7 +15,7 @@ static const char *report(struct presence *presence, bool arrives)
 
     text[0] = '\0';
     if (body == NULL) return text;
-    CHECK(strlen(body) < 64000, "the hooks read no more");
+    CHECK(strlen(body) <= REPORT_MAX, "no report is longer");
     (void)snprintf(text, sizeof text, "%s", body);
     presence_end(presence, arrives);
     cJSON_free(body);
