@@ -718,15 +718,20 @@ CREATE FUNCTION public.hook_facts(p_broker text, p_username text, p_client_id te
 BEGIN
     RETURN (
         SELECT jsonb_build_object(
+            'as_of', pg_snapshot_xmin(pg_current_snapshot())::text,
+            'key_proved', b.role IS NOT DISTINCT FROM 'provision' AND EXISTS (
+                SELECT FROM provision_requests kq JOIN key_proofs kp ON kp.request_id = kq.id
+                WHERE kq.client_id = p_client_id AND kp.proved_at > clock_timestamp() - interval '10 minutes'
+            ),
             'broker_role', b.role,
-            'highest_cost', (
+            'highest_cost', CASE WHEN b.role = 'provision' THEN (
                 SELECT greatest(
                     (SELECT max(substr(password_bcrypt, 5, 2))::integer FROM users WHERE kind = 'provision'),
                     (SELECT max(substr(previous_password_bcrypt, 5, 2))::integer FROM credentials WHERE overlap_until IS NOT NULL)
                 )
-            ),
+            ) END,
             -- Whether any credential on the platform has two passwords just now: then every refusal pays for two.
-            'overlap_open', EXISTS (SELECT FROM credentials WHERE overlap_until > clock_timestamp()),
+            'overlap_open', b.role IS NOT DISTINCT FROM 'provision' AND EXISTS (SELECT FROM credentials WHERE overlap_until > clock_timestamp()),
             'user', CASE WHEN u.id IS NOT NULL THEN jsonb_build_object(
                 'id', u.id, 'kind', u.kind, 'enabled', u.enabled, 'confirmed', u.confirmed_at IS NOT NULL,
                 'previous_password_bcrypt', CASE WHEN k.overlap_until > clock_timestamp() THEN k.previous_password_bcrypt END,
@@ -767,7 +772,11 @@ BEGIN
             -- Another account's device, or request, while this one neither holds the client id nor logs in for the first
             -- time by a release; or a mere connection of another account, where this one has neither.
             'client_id_of_another_account',
-                client_id_is_anothers(u.account_id, p_client_id, r.id IS NOT NULL)
+                -- Nearly always nobody else has it; the function, which begins with the same, is dear to call.
+                (
+                    EXISTS (SELECT FROM devices o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
+                    OR EXISTS (SELECT FROM provision_requests o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
+                ) AND client_id_is_anothers(u.account_id, p_client_id, r.id IS NOT NULL)
                 OR (
                     d.id IS NULL AND r.id IS NULL
                     AND EXISTS (SELECT FROM device_connections o WHERE o.client_id = p_client_id AND o.account_id <> u.account_id)
@@ -825,18 +834,6 @@ CREATE FUNCTION public.hook_heartbeat() RETURNS void
 $$;
 
 ALTER FUNCTION public.hook_heartbeat() OWNER TO provisioning_functions;
-
-CREATE FUNCTION public.hook_key_proved(p_client_id text) RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
-    AS $$
-    SELECT EXISTS (
-        SELECT FROM provision_requests q JOIN key_proofs k ON k.request_id = q.id
-        WHERE q.client_id = p_client_id AND k.proved_at > clock_timestamp() - interval '10 minutes'
-    )
-$$;
-
-ALTER FUNCTION public.hook_key_proved(p_client_id text) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1096,20 +1093,6 @@ END
 $$;
 
 ALTER FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) OWNER TO provisioning_functions;
-
-CREATE FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
-    SET lock_timeout TO '200ms'
-    AS $$
-BEGIN
-    DELETE FROM one_time_passwords
-    WHERE secret_sha256 = p_secret_sha256 AND client_id = p_client_id AND expires_at > clock_timestamp();
-    RETURN FOUND;
-END
-$$;
-
-ALTER FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.keep_client_id_in_one_account() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1787,7 +1770,7 @@ ALTER FUNCTION public.require_provision_user() OWNER TO provisioning_functions;
 
 CREATE FUNCTION public.schema_level() RETURNS text
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT '0025_partition_locks' $$;
+    AS $$ SELECT '0026_facts_at_once' $$;
 
 ALTER FUNCTION public.schema_level() OWNER TO provisioning_migrator;
 
@@ -3195,10 +3178,6 @@ GRANT ALL ON FUNCTION public.hook_feed(p_position text) TO provisioning_hooks;
 REVOKE ALL ON FUNCTION public.hook_heartbeat() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_heartbeat() TO provisioning_hooks;
 
-REVOKE ALL ON FUNCTION public.hook_key_proved(p_client_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.hook_key_proved(p_client_id text) TO provisioning_hooks;
-GRANT ALL ON FUNCTION public.hook_key_proved(p_client_id text) TO provisioning_responder;
-
 REVOKE ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_login(p_event_key bytea, p_broker text, p_client_id text, p_account_id bigint, p_account_version bigint, p_user_id bigint, p_user_version bigint, p_run_id bigint, p_run_version bigint, p_request_version bigint, p_device_id bigint, p_device_version bigint, p_connection_id bigint, p_connection_version bigint) TO provisioning_hooks;
 
@@ -3216,9 +3195,6 @@ GRANT ALL ON FUNCTION public.hook_prove_key(p_username text, p_client_id text, p
 
 REVOKE ALL ON FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.hook_redeem_takeover(p_secret_sha256 bytea, p_client_id text, p_broker text) TO provisioning_hooks;
-
-REVOKE ALL ON FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.hook_use_one_time_password(p_secret_sha256 bytea, p_client_id text) TO provisioning_hooks;
 
 REVOKE ALL ON FUNCTION public.keep_client_id_in_one_account() FROM PUBLIC;
 

@@ -129,7 +129,7 @@ class Facts:
             reserved_elsewhere=row["reserved_elsewhere"],
             client_id_of_another_account=bool(row["client_id_of_another_account"]),
             claim=Claim.from_document(row["request"]["claim"]) if row["request"] else OWN,
-            key_proved=row.get("key_proved", False),
+            key_proved=row["key_proved"],
         )
 
 

@@ -31,7 +31,7 @@ MOST_WAITING = 10_000
 # So many clients of one change; those of a whole account lose their rights all the same.
 MOST_CLIENTS = 10_000
 # So many changes are looked at, and so many sessions ended, at a time.
-CHANGES_AT_ONCE = 2
+CHANGES_AT_ONCE = 4
 ENDS_AT_ONCE = 8
 # A broker that is away for longer has lost its sessions' connections anyway.
 TRIES = 10
@@ -114,9 +114,11 @@ class Takeovers:
         """
         kind, key = change
         logins = await connection.fetch(_FEED["last_logins"], self._broker, kind, key, MOST_CLIENTS)
+        usernames, client_ids = [login[0] for login in logins], [login[1] for login in logins]
         refused: list[tuple[str, str | None]] = []
-        for username, client_id in logins:
-            found = await connection.fetchval(_HOOKS["facts"], self._broker, username, client_id)
+        for client_id, username, found in await connection.fetch(
+            _HOOKS["facts_of"], self._broker, usernames, client_ids
+        ):
             facts = Facts.from_document(msgspec.json.decode(found))
             decision = decide_presence(facts, username, client_id, self._provision_account)
             if isinstance(decision, Denied):

@@ -6,9 +6,12 @@ SELECT name, role, secret_sha256, previous_secret_sha256 FROM hook_brokers();
 
 -- name: facts
 -- What a decision about a client is made from, and from when it is (the same snapshot).
-SELECT hook_facts($1, $2, $3) || jsonb_build_object(
-    'as_of', pg_snapshot_xmin(pg_current_snapshot())::text, 'key_proved', hook_key_proved($3)
-);
+SELECT hook_facts($1, $2, $3);
+
+-- name: facts_of
+-- The same of many clients, by username ($2) and client id ($3).
+SELECT l.client_id, l.username, hook_facts($1, l.username, l.client_id)
+FROM unnest($2::text[], $3::text[]) AS l (username, client_id);
 
 -- name: login
 -- An allowed login that changes rows: 'moved', or 'changed' where what was decided on no longer stands.

@@ -144,6 +144,7 @@ def test_facts_are_read_from_the_database_s_document() -> None:
         "as_of": "744",
         "highest_cost": 10,
         "overlap_open": True,
+        "key_proved": True,
         "user": {
             "id": 7,
             "kind": "device",
@@ -209,6 +210,7 @@ def test_facts_are_read_from_the_database_s_document() -> None:
     assert (facts.connection.user_id, facts.connection.reserved_user_id) == (None, 7)
     assert (facts.reserved_elsewhere, facts.client_id_of_another_account) == (True, True)
     assert (facts.highest_cost, facts.broker_role) == (10, "account")
+    assert (facts.overlap_open, facts.key_proved) == (True, True)
 
 
 def test_what_the_database_does_not_know_is_none() -> None:
@@ -221,6 +223,7 @@ def test_what_the_database_does_not_know_is_none() -> None:
         "as_of": "0",
         "highest_cost": None,
         "overlap_open": False,
+        "key_proved": False,
         "reserved_elsewhere": False,
         "client_id_of_another_account": None,
     }
