@@ -38,7 +38,7 @@ test:  ## all tests but the long ones (needs nothing running, leaves nothing run
 test-long:  ## the long ones as well: bulk, races; their figures go into docs/reliability.md
 	@embedded/install.sh dev
 	@mkdir -p build && rm -f build/figures.jsonl
-	@RELIABILITY_FIGURES=$(CURDIR)/build/figures.jsonl $(PYTHON) -m pytest -n 3 --timeout=1800 $(ARGS)
+	@RELIABILITY_FIGURES=$(CURDIR)/build/figures.jsonl $(PYTHON) -m pytest -n 3 --dist worksteal --timeout=1800 $(ARGS)
 	@$(PYTHON) -m tests.support.reliability build/figures.jsonl
 
 soak:  ## all of it for SOAK_MINUTES (10), with breaks: nothing may grow; into docs/reliability.md

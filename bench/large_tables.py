@@ -138,10 +138,11 @@ async def _pool(database: Database, role: str) -> AsyncIterator[_Noted]:
     async def reset(_connection: object) -> None:
         """As in the services: nothing."""
 
-    async with asyncpg.create_pool(
-        database.url(role).reveal(), min_size=1, max_size=1, init=init, reset=reset
-    ) as noted.pool:
+    noted.pool = await asyncpg.create_pool(database.url(role).reveal(), min_size=1, max_size=1, init=init, reset=reset)
+    try:
         yield noted
+    finally:
+        noted.pool.terminate()  # the hooks' side holds its connection
 
 
 async def compare(small: Side, large: Side) -> Compared:
