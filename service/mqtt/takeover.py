@@ -30,6 +30,8 @@ _log = log.get("takeover")
 MOST_WAITING = 10_000
 # So many clients of one change; those of a whole account lose their rights all the same.
 MOST_CLIENTS = 10_000
+# Of so many clients is looked up in one statement.
+FACTS_AT_ONCE = 500
 # So many changes are looked at, and so many sessions ended, at a time.
 CHANGES_AT_ONCE = 4
 ENDS_AT_ONCE = 8
@@ -114,19 +116,24 @@ class Takeovers:
         """
         kind, key = change
         logins = await connection.fetch(_FEED["last_logins"], self._broker, kind, key, MOST_CLIENTS)
-        usernames, client_ids = [login[0] for login in logins], [login[1] for login in logins]
         refused: list[tuple[str, str | None]] = []
-        for client_id, username, found in await connection.fetch(
-            _HOOKS["facts_of"], self._broker, usernames, client_ids
-        ):
-            facts = Facts.from_document(msgspec.json.decode(found))
-            decision = decide_presence(facts, username, client_id, self._provision_account)
-            if isinstance(decision, Denied):
-                refused.append((client_id, username))
+        for start in range(0, len(logins), FACTS_AT_ONCE):
+            some = logins[start : start + FACTS_AT_ONCE]
+            usernames, client_ids = [login["username"] for login in some], [login["client_id"] for login in some]
+            documents = await connection.fetch(_HOOKS["facts_of"], self._broker, usernames, client_ids)
+            refused += [
+                (client_id, username)
+                for client_id, username, found in documents
+                if self._refuses(found, username, client_id)
+            ]
         # A login of just now may not be written yet; but without a request nobody has the client id on this broker.
         if self._provision and kind == "client" and not logins:
             return [] if await connection.fetchval(_REQUESTS["may_connect"], key) else [(key, None)]
         return refused
+
+    def _refuses(self, document: str, username: str, client_id: str) -> bool:
+        facts = Facts.from_document(msgspec.json.decode(document))
+        return isinstance(decide_presence(facts, username, client_id, self._provision_account), Denied)
 
     async def _end(self, client_id: str, username: str | None, tries: int) -> None:
         """
