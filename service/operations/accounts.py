@@ -180,15 +180,15 @@ async def _put_provision_account(connection: Connection, name: str) -> None:
 
 
 async def serve_account(admin: Administration, broker_name: str, account_name: str) -> None:
-    """An account broker serves one more account."""
+    """An account broker serves one more account. That it does already is no change, and no event."""
     async with admin.platform_transaction() as connection:
         problems: list[Problem] = []
         broker = await _find_account_broker(connection, broker_name, problems)
         raise_problems(problems)
         assert broker is not None
         account = await find_account(connection, account_name)
-        await connection.execute(_BROKERS["serve"], broker.id, account.id)
-        await events.append(connection, admin.author, "broker_serves", account_id=account.id, broker=broker.name)
+        if await connection.fetchval(_BROKERS["serve"], broker.id, account.id):
+            await events.append(connection, admin.author, "broker_serves", account_id=account.id, broker=broker.name)
 
 
 async def begin_rotation(admin: Administration, name: str) -> str:

@@ -19,8 +19,8 @@ SELECT b.id, b.name, b.role, b.endpoints, b.previous_secret_sha256 IS NOT NULL A
 FROM brokers b ORDER BY b.role DESC, b.name;
 
 -- name: serve
--- An account broker serves one more account.
-INSERT INTO broker_accounts (broker_id, account_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+-- An account broker serves one more account; nothing where it does already.
+INSERT INTO broker_accounts (broker_id, account_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true;
 
 -- name: begin_rotation
 -- A new secret; the old one stays good until the rotation is finished.

@@ -124,7 +124,7 @@ COMMANDS = (
     Command("broker rotate {} --secret-file {file}", a_broker),
     Command("broker rotate {} --finish", a_rotation_of_a_broker),
     Command("broker serve {} other", a_broker),
-    Command("broker unserve {} other", a_broker_that_serves),
+    Command("broker unserve {} other --yes", a_broker_that_serves),
     Command("broker change {} --endpoint mqtt://{}-too.example:1883", a_broker),
     Command("user create {} --permission broker:connect --password-file {file}"),
     Command("user grant {} data:view", a_person, repeats=True),

@@ -326,7 +326,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(name=clients, window=windows, maximum=st.integers(1, 4), key=st.sampled_from([None, "new", "remove"]))
     def change(self, name: str, window: str, maximum: int, key: str | None) -> None:
-        """Refused while RUNNING, below the attempts that are used up, and with a new key once PROVISIONED."""
+        """Refused while RUNNING, below the attempts that are used up, and with a new key or none once PROVISIONED."""
         request = self._requests.get(name)
         activates, expires = WINDOWS[window]
         changes = Changes(
@@ -337,7 +337,9 @@ class Life(RuleBasedStateMachine):
             remove_activation_key=key == "remove" and request is not None and request.key is not None,
         )
         refused = request is not None and (
-            request.state == RUNNING or maximum < request.attempts or (request.state == PROVISIONED and key == "new")
+            request.state == RUNNING
+            or maximum < request.attempts
+            or (request.state == PROVISIONED and (key == "new" or changes.remove_activation_key))
         )
         made: list[Any] = []
 
