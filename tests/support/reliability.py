@@ -49,10 +49,15 @@ def measured(bench: dict[str, Any]) -> list[Row]:
     return found
 
 
+def _place(goal: str) -> tuple[str, int]:
+    """G2 before G10, and the invariants (I1-I9, I12) behind the goals."""
+    return goal[0], int(re.findall(r"\d+", goal)[0])
+
+
 def table(rows: list[Row]) -> str:
     """In the order of the goals."""
     lines = ["| goal | what | asked | reached | command |", "|---|---|---|---|---|"]
-    for row in sorted(rows, key=lambda row: (int(row["goal"][1:]), row["command"], row["what"])):
+    for row in sorted(rows, key=lambda row: (_place(row["goal"]), row["command"], row["what"])):
         reached = row["reached"] if row["good"] else f"**{row['reached']}: missed**"
         lines.append(f"| {row['goal']} | {row['what']} | {row['asked']} | {reached} | `{row['command']}` |")
     return "\n".join(lines)

@@ -50,3 +50,12 @@ def test_both_files_are_written(tmp_path: Path) -> None:
     assert text.count("| G") == 2
     assert "old" not in text
     assert len(json.loads((tmp_path / "reliability.json").read_text())) == 2
+
+
+def test_invariants_stand_behind_the_goals() -> None:
+    rows = [
+        {"goal": goal, "what": "w", "asked": "a", "reached": "r", "command": "c", "good": True}
+        for goal in ("I1-I9, I12", "G10", "G2")
+    ]
+    lines = table(rows).splitlines()[2:]
+    assert [line.split(" ")[1] for line in lines] == ["G2", "G10", "I1-I9,"]
