@@ -10,9 +10,9 @@ import pytest
 
 from service.db.pool import Connection
 from service.keys import new_key, parse_key
-from service.operations import events, moves
+from service.operations import accounts, events, moves
 from service.operations.events import Author
-from tests.support.scene import Scene
+from tests.support.scene import ACCOUNT, Scene
 
 
 @pytest.fixture
@@ -225,3 +225,14 @@ async def test_deleting_and_creating_with_one_credential_at_once(scene: Scene) -
     )
     names = await scene.database.fetch("SELECT client_id FROM provision_requests ORDER BY 1")
     assert [row[0] for row in names] == [f"new-{number}" for number in range(8)]
+
+
+async def test_what_is_so_already_is_no_event(scene: Scene) -> None:
+    """A broker that is told twice to serve an account: a command that was killed is given again."""
+    await accounts.create_account(scene.admin, "other", brokers=[ACCOUNT])
+    await accounts.create_broker(scene.admin, "second", role="account")
+    told = "SELECT count(*) FROM events WHERE kind = 'broker_serves'"
+    before = await scene.database.value(told)
+    for _ in range(2):
+        await accounts.serve_account(scene.admin, "second", "other")
+        assert await scene.database.value(told) == before + 1
