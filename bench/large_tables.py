@@ -107,7 +107,7 @@ async def open_side(database: Database, admin: Administration, rows: int) -> Asy
         pools = {role: await stack.enter_async_context(_pool(database, role)) for role in ("responder", "hooks")}
         gate: Gate = await stack.enter_async_context(open_gate(database.url("hooks"), database.event_key))
         gate.store._pool = pools["hooks"].pool
-        gate.admission.slow_hash_rate = gate.admission.slow_hash_burst = 1e6
+        gate.admission.slow_hashes.rate = gate.admission.slow_hashes.burst = 1e6
         desk: Desk = new_desk(database, pools["responder"].pool)
         scene = Scene(database=database, admin=admin, desk=desk, gate=gate, secrets=secrets)
         server = await stack.enter_async_context(serving(scene))

@@ -1,15 +1,13 @@
 """
 The brokers' questions: may this client connect, may it use this topic (design sections 3 and 5).
 
-Decisions are `core`'s; here is what they need to be asked with: who the broker is, what is remembered, the slow-hash
-budget, and the one call that writes what a login changes.
+Decisions are `core`'s; here is what they need to be asked with: who the broker is (asking_brokers.py), what is
+remembered, what a factory password costs (slow_hashes.py), and the one call that writes what a login changes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hmac
 import math
 import time
@@ -19,8 +17,7 @@ from dataclasses import dataclass, field
 from msgspec import structs
 
 from service import keys, log
-from service.core import budget, names
-from service.core.budget import Budget
+from service.core import names
 from service.core.connect import (
     Facts,
     Present,
@@ -39,14 +36,11 @@ from service.core.verdicts import Denied
 from service.db.hooks import BrokerSecrets, HookStore
 from service.db.pool import Unavailable
 from service.grants_memory import Client, Entry, Grants, Pattern
-from service.guesses import Guesses
 from service.memory import Refusals, Uses
+from service.operations.asking_brokers import AskingBrokers
 from service.operations.cases import Rate
-from service.operations.key_proofs import KeyProofs
 from service.operations.questions import (
     ALLOWED,
-    GUESSED_TOO_OFTEN,
-    OVER_BUDGET,
     AclQuestion,
     ConnectQuestion,
     Outcome,
@@ -55,14 +49,12 @@ from service.operations.questions import (
     denied,
     not_this_secret,
 )
-from service.passwords import DEFAULT_COST, Hasher, Verified, VerifiedPasswords, cost_of
+from service.operations.slow_hashes import SlowHashes, still_good
+from service.passwords import Verified
 
 # A database that did not answer in time is not waited for again for this long (seconds), where memory can answer:
 # the broker stands still while it asks, so each wait would be everybody's.
 TROUBLE_LASTS = 1.0
-
-# Right headers that are remembered: one a broker, two while its secret is being rotated.
-MOST_AUTHENTICATED = 1000
 
 _log = log.get("hooks")
 
@@ -74,28 +66,17 @@ _SIGNS = {"no_matching_request": "unknown_client_id", "wrong_activation_key": "w
 Login = tuple[str, float]
 
 
-def _still_good(remembered: Verified | None, facts: Facts) -> bool:
-    """Whether a password that was right once is right for the row as it is now."""
-    user = facts.user
-    if remembered is None or user is None or user.version != remembered.version:
-        return False
-    return not remembered.previous or user.previous_password_bcrypt is not None
-
-
 @dataclass(kw_only=True)
 class Admission:
     """One hooks process's view of who may do what."""
 
     store: HookStore
-    hasher: Hasher
     grants: Grants
-    passwords: VerifiedPasswords
+    slow_hashes: SlowHashes
+    brokers: AskingBrokers
     event_key: bytes = field(repr=False)
     client_id_length: int = names.CLIENT_ID_LENGTH
     provision_account: str = names.PROVISION_ACCOUNT
-    slow_hash_rate: float = 4.0
-    slow_hash_burst: float = 2.0
-    slow_hash_seconds: float = budget.TOKEN_SECONDS
     # A question that takes longer is answered 503: the broker stands still while it waits.
     patience: float = 1.5
     # Clients answer only those who ask as `~{client id}` (PROVISION_NARROW_REPLY).
@@ -106,53 +87,12 @@ class Admission:
     uses: Uses = field(default_factory=Uses)
     # Events of ends that brokers tell, of one client: as many as the responder writes of its own words.
     share_of_ends: Rate = field(default_factory=lambda: Rate(10 / 3600, 20))
-    guesses: Guesses = field(default_factory=Guesses)
     # (account id, client id): the broker that it logged in at, or None for another sign of life.
     seen: dict[tuple[int, str], Login | None] = field(default_factory=dict)
-    brokers: dict[str, BrokerSecrets] = field(default_factory=dict)
-    brokers_loaded: bool = False
-    # Headers that were right, until brokers are loaded anew.
-    _authenticated: dict[str, BrokerSecrets] = field(default_factory=dict, repr=False)
     # Rung, and replaced, when something changed.
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     # When the database last failed to answer a topic check, monotonic.
     _trouble_at: float = -math.inf
-    _budgets: dict[str, Budget] = field(default_factory=dict)
-    _proofs: KeyProofs = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._proofs = KeyProofs(self.store)
-
-    async def load_brokers(self) -> None:
-        """Brokers and their secrets, at start and whenever one of them changes. Raises Unavailable."""
-        self.brokers = {broker.name: broker for broker in await self.store.brokers()}
-        self._authenticated.clear()
-        self.brokers_loaded = True
-
-    def authenticate_broker(self, authorization: str | None) -> BrokerSecrets | None:
-        """Who asks, by HTTP Basic `<name>:<secret>`, without a query. None: nobody we know."""
-        if authorization is None:
-            return None
-        known = self._authenticated.get(authorization)
-        if known is not None:
-            return known
-        broker = self._check_basic(authorization)
-        if broker is not None and len(self._authenticated) < MOST_AUTHENTICATED:
-            self._authenticated[authorization] = broker
-        return broker
-
-    def _check_basic(self, authorization: str) -> BrokerSecrets | None:
-        if not authorization.startswith("Basic "):
-            return None
-        try:
-            name, separator, secret = base64.b64decode(authorization[6:], validate=True).decode("utf-8").partition(":")
-        except (binascii.Error, UnicodeDecodeError, ValueError):
-            return None
-        broker = self.brokers.get(name)
-        computed = keys.secret_hash(keys.BROKER, secret)
-        hashes = broker.hashes if broker is not None else (bytes(len(computed)),)
-        good = [hmac.compare_digest(stored, computed) for stored in hashes]
-        return broker if separator and broker is not None and any(good) else None
 
     async def connect(self, broker: BrokerSecrets, question: ConnectQuestion) -> Verdict:
         """May this client connect to this broker?"""
@@ -250,7 +190,7 @@ class Admission:
             return None
         if refuse_session(broker.role, question.username, question.clean) is not None:
             return None
-        same = hmac.compare_digest(entry.login, self.passwords.tag(question.username, question.password))
+        same = hmac.compare_digest(entry.login, self.slow_hashes.passwords.tag(question.username, question.password))
         return entry if same else None
 
     def _let_in_again(self, broker: BrokerSecrets, client: Client, question: ConnectQuestion, entry: Entry) -> Verdict:
@@ -270,17 +210,18 @@ class Admission:
         """What the same login is known by, where it is decided the same until the feed tells of a change."""
         if not repeats(facts, decision):
             return None
-        return self.passwords.tag(question.username, question.password)
+        return self.slow_hashes.passwords.tag(question.username, question.password)
 
     async def _connect_with_password(self, broker: BrokerSecrets, question: ConnectQuestion, client: Client) -> Verdict:
         """
         Factory passwords (D5): paid for before any look-up, known and unknown names alike, unless memory knows user and
         password; then only where the verdict is a refusal or the row is newer.
         """
-        proved = await self._proofs.prove(question)
-        remembered = self.passwords.recall(question.username, question.password)
+        hashes = self.slow_hashes
+        proved = await hashes.proofs.prove(question)
+        remembered = hashes.passwords.recall(question.username, question.password)
         if remembered is None:
-            unpaid = self._refuse_unpaid(broker, question, proved=proved)
+            unpaid = hashes.refuse_unpaid(broker.name, question, proved=proved)
             if unpaid is not None:
                 return unpaid
         load = self.grants.begin_load(client)
@@ -290,15 +231,15 @@ class Admission:
             facts = await self.store.facts(*client)
             decision = self.decide(facts, question.username, question.client_id)
             wanted = refuse_wrong_key(decision, given=question.activation_key is not None, proved=proved)
-            if wanted and _still_good(remembered, facts):
+            if wanted and still_good(remembered, facts):
                 login = self._tag_of_repeated(facts, decision, question)
                 return self._let_in(question, facts, wanted, remembered, proved=proved)
             if remembered is not None:
-                unpaid = self._refuse_unpaid(broker, question, proved=proved, known_password=bool(wanted))
+                unpaid = hashes.refuse_unpaid(broker.name, question, proved=proved, known_password=bool(wanted))
                 if unpaid is not None:
                     decision = None
                     return unpaid
-            verified = await self._verify(broker, question, facts, refuse_anyway=not wanted, proved=proved)
+            verified = await hashes.verify(broker.name, question, facts, refuse_anyway=not wanted, proved=proved)
             if not isinstance(verified, Verified):
                 decision = None
                 return verified
@@ -336,64 +277,6 @@ class Admission:
     def _note_address(self, question: ConnectQuestion) -> None:
         if question.address is not None:
             self.uses.count(question.username, "address", question.address)
-
-    async def _verify(
-        self, broker: BrokerSecrets, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool, proved: bool
-    ) -> Verified | Verdict:
-        """
-        Which of the user's passwords it is; else the refusal.
-
-        While any credential on the platform has two, whoever does not have the first pays for a second one as well.
-        """
-        user = facts.user
-        stored = [user.password_bcrypt if user else None, user.previous_password_bcrypt if user else None]
-        highest = max([facts.highest_cost or DEFAULT_COST, *(cost_of(one) for one in stored if one)])
-        verified: Verified | None = None
-        for previous, one in enumerate(stored if facts.overlap_open else stored[:1]):
-            if previous and not proved and not self._take_token(broker.name):
-                return OVER_BUDGET
-            begun = time.monotonic()
-            try:
-                right = await self.hasher.verify(question.password, one, highest, pad=refuse_anyway)
-            finally:
-                if not proved:
-                    self._settle(broker.name, begun)
-            if right and verified is None and user is not None:
-                verified = Verified(user.version, bool(previous))
-            if verified is not None and not refuse_anyway:
-                break
-        if verified is None:
-            self.passwords.forget(question.username, question.password)
-            return not_this_secret(facts, user.password_bcrypt if user else None)
-        self.passwords.remember(question.username, question.password, verified)
-        return verified
-
-    def _refuse_unpaid(
-        self, broker: BrokerSecrets, question: ConnectQuestion, *, proved: bool, known_password: bool = False
-    ) -> Verdict | None:
-        """
-        Pay for one password that is looked at: a try of the username's, and a token of the broker's; both or neither.
-
-        None: paid. Whoever proved its key has a share of its own. `known_password`: it was right for this user before,
-        so that the tries of others do not hold it back.
-        """
-        if not (proved and self._proofs.may_hash(question.client_id)):
-            if not known_password and not self.guesses.allows(question.username):
-                return GUESSED_TOO_OFTEN
-            if not self._take_token(broker.name):
-                return OVER_BUDGET
-        self.guesses.spend(question.username)
-        return None
-
-    def _take_token(self, broker: str) -> bool:
-        now = time.monotonic()
-        before = self._budgets.get(broker) or budget.full_budget(self.slow_hash_rate, self.slow_hash_burst, now)
-        self._budgets[broker], enough = budget.take(before, now)
-        return enough
-
-    def _settle(self, broker: str, begun: float) -> None:
-        now = time.monotonic()
-        self._budgets[broker] = budget.settle(self._budgets[broker], now, now - begun, self.slow_hash_seconds)
 
     async def acl(self, broker: BrokerSecrets, question: AclQuestion) -> Verdict:
         """May this client use this topic?"""

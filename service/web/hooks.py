@@ -170,9 +170,9 @@ ROUTES: dict[str, tuple[str, Handler]] = {
 
 async def answer(admission: Admission, request: web.BaseRequest) -> web.StreamResponse:
     """Who asks comes first, for every route there is or is not. Whatever goes wrong is 503 without a word about it."""
-    if not admission.brokers_loaded:  # 401 would blame the secret, and go-auth takes it for a verdict
+    if not admission.brokers.loaded:  # 401 would blame the secret, and go-auth takes it for a verdict
         return respond(NOT_READY)
-    broker = admission.authenticate_broker(request.headers.get("Authorization"))
+    broker = admission.brokers.authenticate(request.headers.get("Authorization"))
     if broker is None:
         return _refuse_stranger(request)
     route = ROUTES.get(request.raw_path) or ROUTES.get(request.raw_path.partition("?")[0])

@@ -17,6 +17,9 @@ from service.db.pool import Unavailable, open_pool, translating, wait_for_schema
 from service.grants_memory import Grants
 from service.guesses import Guesses
 from service.operations.admission import Admission
+from service.operations.asking_brokers import AskingBrokers
+from service.operations.key_proofs import KeyProofs
+from service.operations.slow_hashes import SlowHashes
 from service.passwords import Hasher, VerifiedPasswords
 from service.settings import HooksSettings
 from service.web.hooks import HASHES, REMEMBERED, REMEMBERED_BYTES, build_server
@@ -72,23 +75,27 @@ class HooksProcess:
         settings = self._settings
         return Admission(
             store=store,
-            hasher=hasher,
             grants=Grants(settings.grants_memory, settings.grants_memory_bytes),
-            passwords=VerifiedPasswords(settings.passwords_memory, settings.passwords_memory_bytes),
+            slow_hashes=SlowHashes(
+                hasher=hasher,
+                passwords=VerifiedPasswords(settings.passwords_memory, settings.passwords_memory_bytes),
+                proofs=KeyProofs(store),
+                guesses=Guesses(Limit(rate=settings.guess_rate, burst=settings.guess_burst)),
+                rate=settings.slow_hash_rate,
+                burst=settings.slow_hash_burst,
+            ),
+            brokers=AskingBrokers(store),
             event_key=settings.event_key,
             client_id_length=settings.client_id_length,
             provision_account=settings.provision_account,
-            slow_hash_rate=settings.slow_hash_rate,
-            slow_hash_burst=settings.slow_hash_burst,
             narrow_reply=settings.narrow_reply,
-            guesses=Guesses(Limit(rate=settings.guess_rate, burst=settings.guess_burst)),
         )
 
     async def _read_guesses(self, admission: Admission) -> None:
         """Nobody gets new tries from a restart: no question is answered before."""
         while True:
             try:
-                await admission.guesses.share(admission.store)
+                await admission.slow_hashes.guesses.share(admission.store)
                 return
             except Unavailable:
                 await asyncio.sleep(RETRY_EVERY)
@@ -99,7 +106,7 @@ class HooksProcess:
             await self._brokers_changed.wait()
             self._brokers_changed.clear()
             try:
-                await admission.load_brokers()
+                await admission.brokers.load()
             except Exception as error:  # also what the driver makes of a server that talks nonsense
                 if not isinstance(error, Unavailable):
                     _log.error("brokers_not_loaded", error=type(error).__name__)
@@ -108,7 +115,7 @@ class HooksProcess:
 
     async def _serve(self, admission: Admission, feed: Feed, link: Link | None) -> None:
         def what_is_missing() -> str | None:
-            if not admission.brokers:
+            if not admission.brokers.known:
                 return "brokers"
             return None if admission.grants.follows() else "the feed of changes"
 
@@ -119,7 +126,7 @@ class HooksProcess:
                 feed.run(),
                 self._follow_brokers(admission),
                 every(self.FLUSH_EVERY, "flush", lambda: self._flush(admission)),
-                every(self.SHARE_EVERY, "guesses", lambda: admission.guesses.share(admission.store)),
+                every(self.SHARE_EVERY, "guesses", lambda: admission.slow_hashes.guesses.share(admission.store)),
                 every(self.HEARTBEAT_EVERY, "heartbeat", admission.store.heartbeat),
                 *([link.follow(server, what_is_missing)] if link else []),
             ) as stop:
@@ -147,7 +154,7 @@ class HooksProcess:
     async def _flush(self, admission: Admission) -> None:
         REMEMBERED.set(len(admission.grants))
         REMEMBERED_BYTES.set(admission.grants.held)
-        HASHES.set(admission.hasher.hashes)
+        HASHES.set(admission.slow_hashes.hasher.hashes)
         refusals = admission.refusals.take()
         if refusals:
             try:
@@ -174,7 +181,7 @@ class HooksProcess:
     async def _flush_at_end(self, admission: Admission) -> None:
         try:
             async with translating():
-                await admission.guesses.share(admission.store)
+                await admission.slow_hashes.guesses.share(admission.store)
                 await self._flush(admission)
         except Unavailable:
             _log.warning("refusals_lost")

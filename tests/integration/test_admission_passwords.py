@@ -25,7 +25,7 @@ async def with_tokens(scene: Scene, tokens: int, **settings: Any) -> AsyncIterat
     """A hooks process with so many tokens a broker, and never another."""
     database = scene.database
     async with open_gate(
-        database.url("hooks"), database.event_key, slow_hash_rate=1e-9, slow_hash_burst=tokens, **settings
+        database.url("hooks"), database.event_key, hashes={"rate": 1e-9, "burst": tokens, **settings}
     ) as gate:
         await gate.follow()
         yield gate
@@ -54,18 +54,18 @@ async def test_a_token_comes_before_any_look_up(scene: Scene) -> None:
             await reason(gate, device, WRONG),
         ]
         assert answers == ["wrong_password", "unknown_user", "wrong_password", "wrong_password"]
-        before = (len(gate.store.calls), gate.admission.hasher.hashes)
+        before = (len(gate.store.calls), gate.admission.slow_hashes.hasher.hashes)
         for options in ({}, {"username": "nobody"}, {"client_id": "gw-9"}):
             for password in (WRONG, None):
                 assert await reason(gate, device, password, **options) == "over_budget"
-        assert (len(gate.store.calls), gate.admission.hasher.hashes) == before == (4 + 0, 4)
+        assert (len(gate.store.calls), gate.admission.slow_hashes.hasher.hashes) == before == (4 + 0, 4)
 
 
 async def test_a_hash_takes_what_it_lasted(scene: Scene) -> None:
     """Right or wrong, the broker waited: what one token does not pay is owed."""
     device = await scene.request()
     for password, answer in ((WRONG, "wrong_password"), (None, "allowed")):
-        async with with_tokens(scene, 100, slow_hash_seconds=1e-9) as gate:
+        async with with_tokens(scene, 100, seconds=1e-9) as gate:
             assert await reason(gate, device, password) == answer
             assert await reason(gate, device, WRONG) == "over_budget"
             assert await reason(gate, device) == ("allowed" if password is None else "over_budget"), "remembered"
@@ -80,7 +80,7 @@ async def test_what_the_input_refuses_takes_no_token(scene: Scene) -> None:
             assert await reason(gate, device, client_id="a b") == "malformed_client_id"
             assert await reason(gate, device, username="~responder", client_id="~responder") == "unknown_user"
             assert await reason(gate, device, username="~takeover") == "wrong_password"
-        assert gate.admission.hasher.hashes == 0
+        assert gate.admission.slow_hashes.hasher.hashes == 0
         assert await reason(gate, device) == "allowed"
 
 
@@ -93,11 +93,11 @@ async def test_a_remembered_password_takes_no_token(scene: Scene) -> None:
         for _ in range(10):
             assert await reason(gate, first) == "allowed"
             assert await reason(gate, second) == "allowed"
-        assert gate.admission.hasher.hashes == 1
+        assert gate.admission.slow_hashes.hasher.hashes == 1
         assert await reason(gate, first, WRONG) == "wrong_password"
         assert await reason(gate, second, WRONG) == "over_budget"
         assert await reason(gate, first) == "allowed"
-        assert gate.admission.hasher.hashes == 2
+        assert gate.admission.slow_hashes.hasher.hashes == 2
 
 
 async def test_refusing_a_remembered_password_takes_a_token(scene: Scene) -> None:
@@ -108,7 +108,7 @@ async def test_refusing_a_remembered_password_takes_a_token(scene: Scene) -> Non
         assert await reason(gate, device, client_id="gw-9") == "no_matching_request"
         await moves.set_enabled(scene.admin, "acme", "gw-1", enabled=False)
         assert await reason(gate, device) == "request_disabled"
-        assert gate.admission.hasher.hashes == 3
+        assert gate.admission.slow_hashes.hasher.hashes == 3
         assert await reason(gate, device) == "over_budget"
         await moves.set_enabled(scene.admin, "acme", "gw-1", enabled=True)
         assert await reason(gate, device) == "allowed"
@@ -123,9 +123,9 @@ async def test_a_newer_row_is_verified_again(scene: Scene) -> None:
         assert await reason(gate, device) == "user_disabled"
         await users.set_user_enabled(scene.admin, "acme", device.factory_username, enabled=True)
         assert await reason(gate, device) == "allowed"
-        assert gate.admission.hasher.hashes == 3
+        assert gate.admission.slow_hashes.hasher.hashes == 3
         assert await reason(gate, device) == "allowed"
-        assert gate.admission.hasher.hashes == 3
+        assert gate.admission.slow_hashes.hasher.hashes == 3
         hashed = bcrypt.hashpw(b"Other-Password", bcrypt.gensalt(4)).decode()
         await scene.database.execute("UPDATE users SET password_bcrypt = $1 WHERE kind = 'provision'", hashed)
         assert await reason(gate, device) == "wrong_password", "the old password is forgotten at once"
@@ -144,7 +144,7 @@ async def test_each_broker_has_its_own_budget(scene: Scene) -> None:
         for _ in range(5):
             assert not await gate.connect(ACCOUNT, device.username, WRONG, "gw-1")
         assert await gate.connect(ACCOUNT, device.username, device.password, "gw-1")
-        assert gate.admission.hasher.hashes == 2
+        assert gate.admission.slow_hashes.hasher.hashes == 2
 
 
 @contextmanager
@@ -200,12 +200,12 @@ async def test_every_refusal_pays_the_same(scene: Scene, monkeypatch: pytest.Mon
     ]
     for repeat in range(2):  # the second time some passwords are remembered
         for username, password, client_id in refused:
-            hashes = gate.admission.hasher.hashes
+            hashes = gate.admission.slow_hashes.hasher.hashes
             with counted(monkeypatch) as rounds:
                 verdict = await gate.connect(PROVISION, username, password, client_id)
             assert verdict.outcome is Outcome.DENIED
             assert sum(rounds) == 2**6, (username, client_id, verdict.reason)
-            assert gate.admission.hasher.hashes == hashes + 1
+            assert gate.admission.slow_hashes.hasher.hashes == hashes + 1
         assert await reason(gate, cheap) == await reason(gate, dear) == "allowed", repeat
     await accounts.set_account_enabled(dear_admin, "acme", enabled=False)
     await devices.set_device_enabled(dear_admin, "acme", "gw-1", enabled=False)
@@ -280,5 +280,5 @@ async def test_wrong_passwords_are_never_remembered(scene: Scene) -> None:
     device = await scene.request()
     for _ in range(3):
         assert await reason(scene.gate, device, WRONG) == "wrong_password"
-    assert scene.gate.admission.hasher.hashes == 3
+    assert scene.gate.admission.slow_hashes.hasher.hashes == 3
     assert await reason(scene.gate, device) == "allowed"

@@ -34,7 +34,7 @@ async def knock(scene: Scene, client_id: str, password: str = PASSWORD, username
     """A CONNECT at the provision broker; `allowed`, or the true reason."""
     await scene.gate.follow()
     question = ConnectQuestion(username=username, password=password, client_id=client_id, **more)
-    verdict = await scene.gate.admission.connect(scene.gate.admission.brokers[PROVISION], question)
+    verdict = await scene.gate.admission.connect(scene.gate.admission.brokers.known[PROVISION], question)
     await flush(scene.gate)
     return verdict.reason or "allowed"
 
@@ -136,13 +136,13 @@ async def test_while_one_has_two_passwords_every_refusal_pays_for_two(scene: Sce
     """D5: one hash and token each, or two for everybody; the first password, or a remembered one, costs no more."""
     await fleet(scene, "gw-1")
     other = await scene.request("gw-9")
-    tokens = {"slow_hash_rate": 1e-9, "slow_hash_burst": 1000}
+    tokens = {"rate": 1e-9, "burst": 1000}
     url, key = scene.database.url("hooks"), scene.database.event_key
 
     async def cost(gate: Gate, username: str, password: str, client_id: str) -> tuple[str, int]:
-        before = gate.admission.hasher.hashes
+        before = gate.admission.slow_hashes.hasher.hashes
         verdict = await gate.connect(PROVISION, username, password, client_id)
-        return verdict.reason or "allowed", gate.admission.hasher.hashes - before
+        return verdict.reason or "allowed", gate.admission.slow_hashes.hasher.hashes - before
 
     async def costs(gate: Gate) -> list[tuple[str, int]]:
         return [
@@ -153,17 +153,17 @@ async def test_while_one_has_two_passwords_every_refusal_pays_for_two(scene: Sce
         ]
 
     reasons = ["wrong_password", "unknown_user", "no_matching_request", "wrong_password"]
-    async with open_gate(url, key, **tokens) as gate:
+    async with open_gate(url, key, hashes=tokens) as gate:
         await gate.follow()
         assert await costs(gate) == [(reason, 1) for reason in reasons]
     await credentials.rotate(scene.admin, "acme", "fleet", password=NEW)
-    async with open_gate(url, key, **tokens) as gate:
+    async with open_gate(url, key, hashes=tokens) as gate:
         await gate.follow()
         assert await costs(gate) == [(reason, 2) for reason in reasons]
         assert await cost(gate, "fleet", PASSWORD, "gw-1") == ("allowed", 2)
         assert await cost(gate, "fleet", PASSWORD, "gw-1") == ("allowed", 0)
         assert await cost(gate, "fleet", NEW, "gw-1") == ("allowed", 1)
-    async with open_gate(url, key, slow_hash_rate=1e-9, slow_hash_burst=3) as gate:
+    async with open_gate(url, key, hashes={"rate": 1e-9, "burst": 3}) as gate:
         await gate.follow()
         assert await cost(gate, "nobody", PASSWORD, "gw-1") == ("unknown_user", 2)
         assert await cost(gate, "fleet", PASSWORD, "gw-1") == ("over_budget", 1), "a token each"

@@ -83,7 +83,7 @@ async def test_our_own_services_logins_are_not_counted(scene: Scene) -> None:
 
 async def test_over_budget_is_told(scene: Scene) -> None:
     device = await scene.request()
-    scene.gate.admission.slow_hash_burst = scene.gate.admission.slow_hash_rate = 0.0
+    scene.gate.admission.slow_hashes.burst = scene.gate.admission.slow_hashes.rate = 0.0
     assert not await scene.factory_login(device)
     await flush(scene)
     [row] = [row for row in await explain.explain(scene.admin, "gw-1", "acme") if row["reason"]]

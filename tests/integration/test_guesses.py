@@ -23,8 +23,8 @@ BURST = 5
 async def hooks(scene: Scene, *, burst: int = BURST, rate: float = 1e-3) -> AsyncIterator[Gate]:
     """One more hooks process, whose tries do not come back while a test runs."""
     memory = Guesses(Limit(rate=rate, burst=burst))
-    async with open_gate(scene.database.url("hooks"), scene.database.event_key, guesses=memory) as gate:
-        await gate.admission.guesses.share(gate.store)
+    async with open_gate(scene.database.url("hooks"), scene.database.event_key, hashes={"guesses": memory}) as gate:
+        await gate.admission.slow_hashes.guesses.share(gate.store)
         await gate.follow()
         yield gate
 
@@ -51,15 +51,15 @@ async def test_over_the_limit_nothing_is_looked_at(scene: Scene) -> None:
         for username in (device.factory_username, "nobody", device.factory_username.upper()):
             expected = 0 if username.isupper() else BURST  # one name, whatever its case
             assert await use_up(gate, username) == expected
-        before = (len(gate.store.calls), gate.admission.hasher.hashes)
-        budgets = dict(gate.admission._budgets)
+        before = (len(gate.store.calls), gate.admission.slow_hashes.hasher.hashes)
+        budgets = dict(gate.admission.slow_hashes._budgets)
         for username in (device.factory_username, "nobody"):
             for password in (WRONG, device.factory_password):
                 assert await reason(gate, username, password) == "guessed_too_often"
-        assert (len(gate.store.calls), gate.admission.hasher.hashes) == before
-        assert gate.admission._budgets == budgets
+        assert (len(gate.store.calls), gate.admission.slow_hashes.hasher.hashes) == before
+        assert gate.admission.slow_hashes._budgets == budgets
         assert await reason(gate, "nobody-else") == "unknown_user"
-        assert gate.admission.hasher.hashes == 2 * BURST + 1
+        assert gate.admission.slow_hashes.hasher.hashes == 2 * BURST + 1
 
 
 async def test_a_remembered_device_is_never_held_back(scene: Scene) -> None:
@@ -84,7 +84,7 @@ async def test_a_right_password_under_a_wrong_client_id_looks_like_a_wrong_one(s
         async with hooks(scene) as gate:
             if password != WRONG:
                 assert await reason(gate, device.factory_username, password) == "allowed"
-                gate.admission.guesses = Guesses(gate.admission.guesses.limit)
+                gate.admission.slow_hashes.guesses = Guesses(gate.admission.slow_hashes.guesses.limit)
             answers[password] = [
                 (await gate.connect(PROVISION, device.factory_username, password, "gw-9")).outcome
                 for _ in range(BURST + 3)
@@ -98,7 +98,7 @@ async def test_counts_are_written_beside_the_verdict_and_survive_a_restart(scene
         gate.store.calls.clear()
         assert await use_up(gate, device.factory_username) == BURST
         assert "count_guesses" not in gate.store.calls
-        await gate.admission.guesses.share(gate.store)
+        await gate.admission.slow_hashes.guesses.share(gate.store)
     async with hooks(scene) as restarted:
         assert await use_up(restarted, device.factory_username) == 0
         assert await use_up(restarted, "nobody") == BURST
@@ -119,11 +119,11 @@ async def test_several_processes_count_together(scene: Scene) -> None:
             assert await reason(one, device.factory_username) == "wrong_password"
         assert await reason(other, device.factory_username) == "wrong_password"
         for gate in (one, other, one):
-            await gate.admission.guesses.share(gate.store)
+            await gate.admission.slow_hashes.guesses.share(gate.store)
         assert await reason(one, device.factory_username) == "wrong_password"
         assert await use_up(one, device.factory_username) == 0
-        await one.admission.guesses.share(one.store)
-        await other.admission.guesses.share(other.store)
+        await one.admission.slow_hashes.guesses.share(one.store)
+        await other.admission.slow_hashes.guesses.share(other.store)
         assert await use_up(other, device.factory_username) == 0
 
 
@@ -167,7 +167,7 @@ async def test_generated_secrets_are_not_counted(scene: Scene) -> None:
         for _ in range(3 * BURST):
             assert not await gate.connect(ACCOUNT, device.username, WRONG, "gw-1")
         assert await gate.connect(ACCOUNT, device.username, device.password, "gw-1")
-        assert gate.admission.guesses.take() == []
+        assert gate.admission.slow_hashes.guesses.take() == []
 
 
 async def test_without_the_database_the_count_is_kept(scene: Scene) -> None:
@@ -175,7 +175,7 @@ async def test_without_the_database_the_count_is_kept(scene: Scene) -> None:
         assert await reason(gate, "nobody") == "unknown_user"
         await scene.database.execute("ALTER FUNCTION hook_count_guesses RENAME TO away")
         with pytest.raises(Exception, match="hook_count_guesses"):
-            await gate.admission.guesses.share(gate.store)
+            await gate.admission.slow_hashes.guesses.share(gate.store)
         await scene.database.execute("ALTER FUNCTION away RENAME TO hook_count_guesses")
-        await gate.admission.guesses.share(gate.store)
+        await gate.admission.slow_hashes.guesses.share(gate.store)
         assert await scene.database.value("SELECT count(*) FROM password_guesses WHERE username = 'nobody'") == 1

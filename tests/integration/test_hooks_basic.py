@@ -58,7 +58,7 @@ async def test_without_the_right_basic_everything_is_401(hooks_server: HooksServ
                     answers.add(answer.body)
     assert answers == {b'{"ok":false,"error":"unauthenticated"}'}
     assert scene.gate.store.calls == []
-    assert scene.gate.admission.hasher.hashes == 0
+    assert scene.gate.admission.slow_hashes.hasher.hashes == 0
 
 
 async def test_what_is_no_basic_is_401(hooks_server: HooksServer) -> None:

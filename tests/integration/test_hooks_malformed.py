@@ -165,22 +165,22 @@ async def test_passwords_at_the_edge(asked: HooksServer) -> None:
             assert (await client.user(device.factory_username, longest, "gw-2", mode=mode)).status == 200
             for wrong in (longest[:-1], longest[:-1] + "y", "x" + longest[1:]):
                 assert denied(await client.user(device.factory_username, wrong, "gw-2", mode=mode))
-            hashes, calls = gate.admission.hasher.hashes, len(gate.store.calls)
+            hashes, calls = gate.admission.slow_hashes.hasher.hashes, len(gate.store.calls)
             for wrong in (
                 longest + "x", longest + "x" * 60_000, longest[:-1] + "é", longest[:-2] + "é", "�" * 12,
                 longest[:-1] + "\0", longest + "\0", "\t" + longest[1:], longest[:-1] + "\x7f",
                 "Факторы-Пароль", "\ufeff" + longest[:60],
             ):  # fmt: skip
                 assert denied(await client.user(device.factory_username, wrong, "gw-2", mode=mode)), wrong
-            assert (gate.admission.hasher.hashes, len(gate.store.calls)) == (hashes, calls)
+            assert (gate.admission.slow_hashes.hasher.hashes, len(gate.store.calls)) == (hashes, calls)
         assert denied(await client.ask("user", b"clientid=gw-2&password=%FF%FE&username=factory-gw-2", mode=FORM))
 
 
 async def test_before_the_brokers_are_known_nobody_is_blamed(asked: HooksServer) -> None:
     """401 would end our plugin's start with a wrong cause, and is a refusal to go-auth."""
-    asked.scene.gate.admission.brokers_loaded = False
+    asked.scene.gate.admission.brokers.loaded = False
     async with asked.client(PROVISION) as client:
         for route, fields in (("user", USER), ("acl", ACL), ("superuser", {"username": "x"})):
             assert (await client.ask(route, fields)).status == 503
-        asked.scene.gate.admission.brokers_loaded = True
+        asked.scene.gate.admission.brokers.loaded = True
         assert (await client.ask("user", USER)).status == 200

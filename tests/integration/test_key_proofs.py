@@ -24,8 +24,8 @@ UNAVAILABLE = {"over_budget", "guessed_too_often", "key_proved_by_another"}
 async def hooks(scene: Scene, **settings: Any) -> AsyncIterator[Gate]:
     """One more hooks process, with two tokens of the slow-hash budget and never another."""
     database = scene.database
-    options = {"slow_hash_rate": 1e-9, "slow_hash_burst": 2, **settings}
-    async with open_gate(database.url("hooks"), database.event_key, **options) as gate:
+    hashes = {"rate": 1e-9, "burst": 2, **settings}
+    async with open_gate(database.url("hooks"), database.event_key, hashes=hashes) as gate:
         await gate.follow()
         yield gate
 
@@ -57,7 +57,7 @@ async def test_a_key_waits_for_no_budget(scene: Scene, fleet: list[Device]) -> N
             assert await knock(gate, first, password=WRONG) == "wrong_password"
         assert await knock(gate, first) == await knock(gate, second) == "guessed_too_often"
         assert await knock(gate, first, first.activation_key) == "allowed"
-        assert gate.admission.hasher.hashes == 3
+        assert gate.admission.slow_hashes.hasher.hashes == 3
         assert await knock(gate, second) == "allowed", "the credential is remembered now"
 
 
@@ -96,10 +96,10 @@ async def test_a_proof_is_written_once_a_minute(scene: Scene, fleet: list[Device
 async def test_a_wrong_key_pays_as_a_wrong_password_does(scene: Scene, fleet: list[Device], whose: str) -> None:
     first, second = fleet
     key = {"nobody's": "a" * 32, "another device's": second.activation_key or "", "empty": ""}[whose]
-    async with hooks(scene, slow_hash_burst=3) as gate:
+    async with hooks(scene, burst=3) as gate:
         assert await knock(gate, first) == "allowed"
         assert await knock(gate, first, key) == await knock(gate, first, key) == "wrong_activation_key"
-        assert gate.admission.hasher.hashes == 3
+        assert gate.admission.slow_hashes.hasher.hashes == 3
         assert await knock(gate, first, key) == "over_budget"
         uses = {(row["kind"], row["what"]): row["count"] for row in gate.admission.uses.take()}
         assert uses["wrong_key", "gw-1"] == 2
@@ -135,7 +135,7 @@ async def test_malformed_ones_are_refused_by_the_input(scene: Scene, fleet: list
     verdict = await scene.gate.connect(PROVISION, "fleet", password, "gw-1")
     assert verdict.outcome is Outcome.DENIED
     assert verdict.reason in ("malformed_password", "no_password")
-    assert scene.gate.admission.hasher.hashes == 0
+    assert scene.gate.admission.slow_hashes.hasher.hashes == 0
 
 
 async def test_account_brokers_know_no_keys(scene: Scene) -> None:

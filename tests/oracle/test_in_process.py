@@ -94,7 +94,7 @@ async def use(admission: Admission, question: Question) -> Verdict:
 def broker_of(admission: Admission, question: Question) -> BrokerSecrets:
     """Who asks; nobody, where there is no such broker."""
     unknown = BrokerSecrets(name=question.broker, role=KINDS[question.broker], hashes=())
-    return admission.brokers.get(question.broker, unknown)
+    return admission.brokers.known.get(question.broker, unknown)
 
 
 def differs(answer: Answer, connected: Verdict, used: Verdict) -> bool:
@@ -133,7 +133,7 @@ async def run(server: postgres.Server, template: str, *, units: int, number: int
     """A world and so many questions about it, by a seed."""
     seed = new_seed()
     async with made(server, template, seed, units) as platform, gate_of(platform, **settings) as gate:
-        await gate.admission.load_brokers()
+        await gate.admission.brokers.load()
         questions = list(Asker(platform.world, random.Random(seed), broken=False).questions(number))
         async with looking(platform.database) as connection:
             oracle = Oracle(connection=connection, narrow_reply=settings.get("narrow_reply", False))

@@ -15,7 +15,10 @@ from service.db.pool import Unavailable, open_pool
 from service.grants_memory import Grants
 from service.keys import Secret
 from service.operations.admission import Admission
+from service.operations.asking_brokers import AskingBrokers
+from service.operations.key_proofs import KeyProofs
 from service.operations.questions import AclQuestion, ConnectQuestion, Verdict
+from service.operations.slow_hashes import SlowHashes
 from service.passwords import Hasher, VerifiedPasswords
 
 READ, WRITE, SUBSCRIBE = 1, 2, 4
@@ -48,7 +51,7 @@ class Gate:
         document = json.loads(await HookStore._call(self.store, "changes", self._last))
         changes = [(kind, key) for kind, key in document["changes"]]
         if self.admission.note_changes(changes, document["lost"], int(document["last"])):
-            await self.admission.load_brokers()
+            await self.admission.brokers.load()
         self._last = document["last"]
         return changes
 
@@ -60,34 +63,39 @@ class Gate:
             with contextlib.suppress(Unavailable):
                 await self.follow()
         question = ConnectQuestion(username=username, password=password, client_id=client_id, clean=clean)
-        return await self.admission.connect(self.admission.brokers[broker], question)
+        return await self.admission.connect(self.admission.brokers.known[broker], question)
 
     async def acl(self, broker: str, username: str, client_id: str, topic: str, acc: int = WRITE) -> Verdict:
         """A topic check."""
         question = AclQuestion(username=username, client_id=client_id, topic=topic, acc=acc)
-        return await self.admission.acl(self.admission.brokers[broker], question)
+        return await self.admission.acl(self.admission.brokers.known[broker], question)
 
 
 @asynccontextmanager
 async def open_gate(url: Secret, event_key: bytes, **settings: Any) -> AsyncIterator[Gate]:
-    """Settings as Admission has them; without any, neither budget nor patience binds, and a hash is one token."""
+    """
+    Settings as Admission has them, and `hashes`: as SlowHashes has them. Without any, neither budget nor patience
+    binds, and a hash is one token.
+    """
     pool = await open_pool(url, name="test-hooks", size=8, timeout=PATIENCE, reset=False)
     hasher = Hasher(2)
-    store = CountingStore(pool, patience=PATIENCE)
-    values: dict[str, Any] = {
-        "store": store,
-        "hasher": hasher,
-        "grants": Grants(10_000),
-        "passwords": VerifiedPasswords(1_000),
-        "event_key": event_key,
-        "slow_hash_rate": 1e6,
-        "slow_hash_burst": 1e6,
-        "slow_hash_seconds": math.inf,
-        "patience": PATIENCE,
-        **settings,
-    }
+    store = settings.pop("store", None) or CountingStore(pool, patience=PATIENCE)
+    unbound = {"rate": 1e6, "burst": 1e6, "seconds": math.inf}
+    admission = Admission(
+        store=store,
+        grants=Grants(10_000),
+        slow_hashes=SlowHashes(
+            hasher=hasher,
+            passwords=VerifiedPasswords(1_000),
+            proofs=KeyProofs(store),
+            **{**unbound, **settings.pop("hashes", {})},
+        ),
+        brokers=AskingBrokers(store),
+        event_key=event_key,
+        **{"patience": PATIENCE, **settings},
+    )
     try:
-        yield Gate(admission=Admission(**values), store=store)
+        yield Gate(admission=admission, store=store)
     finally:
         hasher.close()
         pool.terminate()
