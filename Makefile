@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UP_POSTGRES_PORT UP_PROVISION_PORT UP_ACCOUNT_PORT UP_PROVISION_TLS_PORT UP_ACCOUNT_TLS_PORT
 export UP_HOOKS_PORT UP_HOOKS_METRICS_PORT UP_RESPONDER_METRICS_PORT UP_API_PORT UP_API_METRICS_PORT
 
-.PHONY: help up down clean logs test test-long soak fuzz check bench bench-large migrate lock schema docs proto
+.PHONY: help up down clean logs test test-long soak fuzz mutants check bench bench-large migrate lock schema docs proto
 
 help:  ## this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,13 @@ fuzz:  ## libFuzzer over every parser, SECONDS (60) each: make fuzz TARGET=ask
 	@for target in $(or $(TARGET),$$($(PYTHON) -m tests.fuzz.targets)); do \
 		echo "== $$target"; $(PYTHON) -m tests.fuzz.run $$target $(or $(SECONDS),60) || exit 1; done
 	@$(MAKE) -s -C mosquitto/plugin fuzz SECONDS=$(or $(SECONDS),60)
+
+mutants:  ## change the decisions in 5,000 ways: a test notices each, or it is explained; some: make mutants ARGS='service.core.steps.*'
+	@embedded/install.sh dev
+	@mkdir -p build && rm -f build/mutants.jsonl
+	@.venv/bin/mutmut run --max-children 2 $(if $(ARGS),'$(ARGS)')
+	@RELIABILITY_FIGURES=$(if $(ARGS),,$(CURDIR)/build/mutants.jsonl) $(PYTHON) -m tests.mutation.survivors $(if $(ARGS),'$(ARGS)')
+	@$(PYTHON) -m tests.support.reliability build/mutants.jsonl
 
 check:  ## ruff, mypy, squawk, C warnings as errors
 	@embedded/install.sh dev
