@@ -47,6 +47,7 @@ MEASUREMENTS = (
     Measurement("bulk_import", ("import",), everyday=False),
     Measurement("outage", ("G6",)),
     Measurement("restarts", ("G7",)),
+    Measurement("migrations", ("G22", "G23")),
     Measurement("held", ("G15",), everyday=False),
     Measurement("soak", ("G21",), everyday=False),
 )
