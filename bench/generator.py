@@ -1,6 +1,7 @@
 """
 The load generators themselves: how many times as fast they are against a server that does nothing as against an
-anonymous Mosquitto, which is faster than anything that they measure.
+anonymous Mosquitto, which is faster than anything that they measure; and for logins, where most of a CONNECT is the
+client's own connecting and closing, against the plugin over an empty handler too: the fastest that a goal is about.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ async def measure() -> list[Figure]:
         broker = await stack.enter_async_context(peers.anonymous(world))
         noop, _ = await stack.enter_async_context(generators.noop_server())
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        many = generators.write_users(folder, "many", ((f"c-{number}",) for number in range(CONNECTS)))
+        many = generators.write_users(
+            folder, "many", ((f"c-{number}", "user", "password") for number in range(CONNECTS))
+        )
         few = generators.write_users(folder, "few", ((f"c-{number}",) for number in range(SUBSCRIBERS + 1)))
         for what, run, users in (("connect", _connect, many), ("publish", _publish, few), ("deliver", _deliver, few)):
             fast, slow = await in_turns(
@@ -49,4 +52,7 @@ async def measure() -> list[Figure]:
             )
             figures.append(plain("load", f"{what}, a server that does nothing", "1/s", fast))
             figures.append(ratio("load", f"{what}, a server that does nothing / anonymous Mosquitto", fast, slow, GOAL))
+        empty, _ = await stack.enter_async_context(peers.over_empty_handler(world))
+        fast, slow = await in_turns(lambda _: _connect(noop, many), lambda _: _connect(empty.port, many))
+        figures.append(ratio("load", "connect, a server that does nothing / over an empty handler", fast, slow, GOAL))
     return figures
