@@ -66,7 +66,8 @@ class Login:
     clean: bool = True
     session_expiry: int = 0
     receive_maximum: int = 32
-    keepalive: int = 30
+    # Seconds. A broker that no longer makes sense is left after two of them and a half: devices wait meanwhile.
+    keepalive: int = 10
     # Of an mqtts:// broker these CAs alone are trusted: `ca` (PEM), or those of the file; the system's with neither.
     ca: str = ""
     ca_file: str = ""
