@@ -217,7 +217,7 @@ class Admission:
         Factory passwords (D5): paid for before any look-up, known and unknown names alike, unless memory knows user and
         password; then only where the verdict is a refusal or the row is newer.
         """
-        hashes = self.slow_hashes
+        hashes, asked = self.slow_hashes, time.monotonic()
         proved = await hashes.proofs.prove(question)
         remembered = hashes.passwords.recall(question.username, question.password)
         if remembered is None:
@@ -239,7 +239,9 @@ class Admission:
                 if unpaid is not None:
                     decision = None
                     return unpaid
-            verified = await hashes.verify(broker.name, question, facts, refuse_anyway=not wanted, proved=proved)
+            verified = await hashes.verify(
+                broker.name, question, facts, refuse_anyway=not wanted, proved=proved, asked=asked
+            )
             if not isinstance(verified, Verified):
                 decision = None
                 return verified

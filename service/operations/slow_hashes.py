@@ -64,10 +64,10 @@ class SlowHashes:
         return None
 
     async def verify(
-        self, broker: str, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool, proved: bool
+        self, broker: str, question: ConnectQuestion, facts: Facts, *, refuse_anyway: bool, proved: bool, asked: float
     ) -> Verified | Verdict:
         """
-        Which of the user's passwords it is; else the refusal.
+        Which of the user's passwords it is; else the refusal. `asked`: when the question came, monotonic.
 
         While any credential on the platform has two, whoever does not have the first pays for a second one as well.
         """
@@ -80,7 +80,7 @@ class SlowHashes:
                 return OVER_BUDGET
             begun = time.monotonic()
             try:
-                right = await self.hasher.verify(question.password, one, highest, pad=refuse_anyway)
+                right = await self.hasher.verify(question.password, one, highest, asked=asked, pad=refuse_anyway)
             finally:
                 if not proved:
                     self._settle(broker, begun)

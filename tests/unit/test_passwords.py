@@ -156,7 +156,7 @@ async def test_every_refusal_has_paid_the_highest_cost(till: Till, stored: str |
     """So that no clock tells them apart. (A tenth is left to a malformed hash, of which nothing real can be paid.)"""
     hasher = passwords.Hasher(1)
     try:
-        assert not await hasher.verify(PASSWORD, stored, highest)
+        assert not await hasher.verify(PASSWORD, stored, highest, asked=0.0)
     finally:
         hasher.close()
     assert 0.9 * 2**highest <= till.paid <= 2**highest
@@ -168,10 +168,18 @@ async def test_every_refusal_has_paid_the_highest_cost(till: Till, stored: str |
 async def test_a_right_password_pays_in_full_only_where_it_is_refused_anyway(till: Till, cost: int, pad: bool) -> None:
     hasher = passwords.Hasher(1)
     try:
-        assert await hasher.verify(PASSWORD, hash_of(PASSWORD, cost), 10, pad=pad)
+        assert await hasher.verify(PASSWORD, hash_of(PASSWORD, cost), 10, asked=0.0, pad=pad)
     finally:
         hasher.close()
     assert till.paid == (2**10 if pad else 2**cost)
+
+
+@pytest.mark.parametrize("asked", [0.0, 8_000.0])
+@pytest.mark.parametrize(("looked_up", "begins"), [(0.0, 0), (0.1, 2), (0.6, 2), (1.9, 2), (2.1, 4), (7.5, 8)])
+def test_a_hash_begins_at_a_step_from_its_question(asked: float, looked_up: float, begins: float) -> None:
+    """Milliseconds: whether there was somebody to be looked up does not show in when the hash begins."""
+    start = passwords.next_step(asked, asked + looked_up / 1000)
+    assert start == pytest.approx(asked + begins / 1000, abs=1e-9)
 
 
 def test_what_was_verified_is_known_under_its_version() -> None:
