@@ -65,14 +65,16 @@ def check_applications(applications: Sequence[Mapping[str, Any]], most: int = MO
 def _check(applications: Sequence[Mapping[str, Any]], most: int) -> Iterator[Problem]:
     if len(applications) > most:
         yield Problem(field=FIELD, rule="too_many", text=f"at most {most} applications")
-    seen: set[Any] = set()
+    seen: set[str] = set()
     for place, application in enumerate(applications, 1):
         for rule, text in _check_one(application):
             yield Problem(field=FIELD, rule=rule, text=f"{place}: {text}")
         name = application.get("name")
-        if isinstance(name, str) and name in seen:
+        if not isinstance(name, str):
+            continue
+        if name in seen:
             yield Problem(field=FIELD, rule="duplicate", text=f"{place}: the name is given twice")
-        seen.add(name if isinstance(name, str) else None)
+        seen.add(name)
 
 
 def _check_one(application: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -83,15 +85,22 @@ def _check_one(application: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, f"{name} must have 1 to {LONGEST_TEXT} printable ASCII characters"
     if "url" in application and not _is_url(application["url"]):
         yield "url", "url must be https://host/..., without user or password"
-    sha256, size = application.get("sha256", "0" * 64), application.get("size", 1)
-    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+    if "sha256" in application and not _is_sha256(application["sha256"]):
         yield "sha256", "sha256 must have 64 lower-case hexadecimal characters"
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= LARGEST_SIZE:
+    if "size" in application and not _is_size(application["size"]):
         yield "size", "size must be a number of bytes above 0"
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= LONGEST_TEXT and bool(_TEXT.fullmatch(value))
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and bool(_SHA256.fullmatch(value))
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_SIZE
 
 
 def _is_url(value: object) -> bool:

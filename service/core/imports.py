@@ -134,8 +134,7 @@ def comparable(configuration: Configuration) -> Configuration:
     """As a stored one is seen from here: Password values are sealed, only their lengths can be told apart."""
 
     def stand_in(_component: str, _parameter: str, value: Value) -> Value:
-        clear = json.dumps(list(value.clear) if isinstance(value.clear, tuple) else value.clear)
-        return Value(type=value.type, clear="x" * len(clear))
+        return Value(type=value.type, clear="x" * len(json.dumps(value.clear)))
 
     kept = device_config.without_overridden(configuration)
     stored = device_config.from_document(json.loads(json.dumps(device_config.to_document(kept))))

@@ -32,6 +32,7 @@ MOST_METRICS = 100
 NAME_LENGTH = 255
 VALUE_LENGTH = 4096
 BIRTH_BYTES = 32 * 1024
+LARGEST_NUMBER = 1e308
 
 
 class Said(enum.StrEnum):
@@ -159,12 +160,12 @@ def read_birth(metrics: Mapping[str, Any]) -> dict[str, str | int | float | bool
     for name in sorted(metrics)[:MOST_METRICS]:
         value = metrics[name]
         if isinstance(value, bytes):
-            value = base64.b64encode(value).decode("ascii")
-        if isinstance(value, float) and not -1e308 <= value <= 1e308:  # JSON has no infinities and no NaN
+            value = base64.b64encode(value).decode()
+        if isinstance(value, float) and not abs(value) <= LARGEST_NUMBER:  # JSON has no infinities and no NaN
             value = str(value)
         if isinstance(value, str):
             value = value[:VALUE_LENGTH]
-            if not is_text(value, VALUE_LENGTH) and value:
+            if not is_text(value, VALUE_LENGTH):
                 continue
         if is_text(name, NAME_LENGTH):
             facts[name] = value

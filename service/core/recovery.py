@@ -100,20 +100,20 @@ _FIELDS: Mapping[str, tuple[type, bool]] = {
 
 
 def _parse_line(line: bytes) -> Word | None:
-    """None: the place that the journal was written up to. Raises ValueError."""
-    document = json.loads(line.decode("utf-8"))
+    """None: the place that the journal was written up to. Raises ValueError: it is neither that nor a word."""
+    document = json.loads(line.decode())
     if not isinstance(document, dict):
-        raise ValueError("no object")
+        raise ValueError
     if document.keys() == {"cluster", "position"} and all(isinstance(value, str) for value in document.values()):
         return None
     missing = {name for name, (_, needed) in _FIELDS.items() if needed} - document.keys()
     if missing or not all(type(value) is _FIELDS.get(name, (None,))[0] for name, value in document.items()):
-        raise ValueError("fields")
+        raise ValueError
     if document["kind"] not in KINDS or document["state"] not in STATES:
-        raise ValueError("words")
+        raise ValueError
     times = {name: datetime.datetime.fromisoformat(document[name]) for name in ("at", "made") if name in document}
     if any(time.tzinfo is None for time in times.values()):
-        raise ValueError("a time without an offset")
+        raise ValueError
     return Word(**{**document, **times})
 
 

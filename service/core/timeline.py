@@ -107,7 +107,8 @@ def reduce(row: Mapping[str, Any]) -> Row:
 
 def age(seconds: float) -> str:
     """How long ago, in the largest unit that fits: `3 h ago`."""
+    whole = max(0, int(seconds))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return f"{max(0, int(seconds))} s ago"
+        if whole >= size:
+            return f"{whole // size} {unit} ago"
+    return f"{whole} s ago"

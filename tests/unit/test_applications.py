@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from service.core.applications import check_applications, parse
+from service.core.problems import Problem
 
 GOOD = {"name": "heater", "version": "1.2.0", "url": "https://files.example/heater.dp", "sha256": "ab" * 32, "size": 1}
+FIELDS = "name, version, url, sha256, size"
 
 
 def rules(*applications: Any) -> list[str]:
     return [problem.rule for problem in check_applications(applications)]
+
+
+def texts(problems: Iterable[Problem]) -> list[str]:
+    return [str(problem) for problem in problems]
 
 
 def test_good_ones_are_good() -> None:
@@ -37,6 +44,33 @@ def test_each_field_has_its_rule(field: str, values: list[Any]) -> None:
         assert rules({**GOOD, field: value}) == [field], value
 
 
+def test_what_is_wrong_with_an_application_is_said_in_words() -> None:
+    broken = {"name": "", "version": None, "url": "http://h/x", "sha256": "AB", "size": 0, "sha1": "x"}
+    assert texts(check_applications([GOOD, broken])) == [
+        f"applications: 2: must have {FIELDS}, and nothing else",
+        "applications: 2: name must have 1 to 255 printable ASCII characters",
+        "applications: 2: version must have 1 to 255 printable ASCII characters",
+        "applications: 2: url must be https://host/..., without user or password",
+        "applications: 2: sha256 must have 64 lower-case hexadecimal characters",
+        "applications: 2: size must be a number of bytes above 0",
+    ]
+
+
+@pytest.mark.parametrize("name", [None, 5, [], {}])
+def test_a_name_that_is_no_text_is_refused_for_that_alone(name: Any) -> None:
+    """Twice it is no name that is given twice."""
+    assert rules({**GOOD, "name": name}, {**GOOD, "name": name}) == ["name", "name"]
+
+
+def test_a_text_may_have_255_characters_and_a_url_2048() -> None:
+    url = "https://h/" + "x" * 2038
+    assert len(url) == 2048
+    assert rules({**GOOD, "name": "x" * 255, "version": "1" * 255, "url": url}) == []
+    assert rules({**GOOD, "name": "x" * 256}) == ["name"]
+    assert rules({**GOOD, "version": "1" * 256}) == ["version"]
+    assert rules({**GOOD, "url": url + "x"}) == ["url"]
+
+
 def test_missing_and_unknown_fields_are_named() -> None:
     assert rules({name: value for name, value in GOOD.items() if name != "size"}) == ["fields"]
     assert rules({**GOOD, "sha1": "x"}) == ["fields"]
@@ -56,6 +90,14 @@ def test_there_are_at_most_nine() -> None:
     many = [{**GOOD, "name": f"application-{number}"} for number in range(10)]
     assert rules(*many[:9]) == []
     assert rules(*many) == ["too_many"]
+
+
+def test_too_many_and_a_name_that_is_given_twice_are_said_in_words() -> None:
+    many = [{**GOOD, "name": f"application-{number}"} for number in range(9)]
+    assert texts(check_applications([*many, many[0]])) == [
+        "applications: at most 9 applications",
+        "applications: 10: the name is given twice",
+    ]
 
 
 def test_how_many_there_may_be_is_a_setting() -> None:
@@ -85,3 +127,19 @@ def test_a_list_is_read_as_it_is() -> None:
 def test_what_is_no_list_of_applications_is_said(data: bytes, broken: list[str]) -> None:
     problems = parse(data)[1]
     assert [(problem.field, problem.rule) for problem in problems] == [("applications", rule) for rule in broken]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"\xff", ["is not UTF-8"]),
+        (b"{", [f"must be a JSON list of objects with {FIELDS}"]),
+        (b'"applications"', [f"must be a JSON list of objects with {FIELDS}"]),
+        (
+            b'[{}, 1, {"size": 1, "size": 2}]',
+            [f"2: must be an object with {FIELDS}", "3: a field is given twice"],
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_words_with_its_place(data: bytes, told: list[str]) -> None:
+    assert texts(parse(data)[1]) == [f"applications: {text}" for text in told]

@@ -12,8 +12,9 @@ import pytest
 from service import labels
 from service.bulk_import import Seen
 from service.core import imports, requests
-from service.core.device_config import Value
-from service.core.imports import CHANGED, REFUSED, UNCHANGED, Existing, Row
+from service.core.device_config import TRANSPORT, Value
+from service.core.imports import CHANGED, REFUSED, UNCHANGED, Existing, Outcome, Row
+from service.core.problems import Problem
 from service.core.requests import Limits, NewRequest, StoredRequest, Surroundings, check_new
 from service.core.states import RequestState
 from service.import_results import Label
@@ -33,12 +34,14 @@ def existing(**changes: Any) -> Existing:
         "expires_on": None, "attempts": 0, "device_connection_coupling": "INHERITED", "maximum_attempts": 5,
         "additional_device_configuration": {},
     }  # fmt: skip
-    whole: dict[str, Any] = {"is_credential": True, "password_matches": True, "reserve_user": True, "enabled": True}
+    whole: dict[str, Any] = {
+        "is_credential": True, "password_matches": True, "reserve_user": True, "enabled": True, "key_matches": False,
+    }  # fmt: skip
     own = {name: changes.pop(name) for name in list(changes) if name in whole}
     return Existing(stored=StoredRequest(**{**stored, **changes}), **{**whole, **own})
 
 
-def judge(row: Row, existing: Existing, *, update: bool = True) -> imports.Outcome:
+def judge(row: Row, existing: Existing, *, update: bool = True) -> Outcome:
     return imports.judge_existing(row, existing, AROUND, Limits(), update=update)
 
 
@@ -100,6 +103,97 @@ def test_what_an_import_never_changes() -> None:
         judged = judge(row("enabled", maximum_attempts=9), existing(**changes))
         assert (judged.outcome, judged.fields, judged.needs_key) == (REFUSED, (), False)
         assert [problem.field for problem in judged.problems] == [field]
+
+
+def differs(field: str, what_changes_it: str) -> Problem:
+    text = f"is another one in the existing request; {what_changes_it}"
+    return Problem(field=field, rule="differs", text=text)
+
+
+def test_everything_that_differs_is_told_at_once_and_what_would_change_it() -> None:
+    wanted = row(line=7, maximum_attempts=6, start_on_birth=True, enabled=False)
+    assert judge(wanted, existing(is_credential=False), update=False) == Outcome(
+        line=7,
+        client_id="gw-1",
+        outcome=REFUSED,
+        problems=(
+            differs("provision_username", "it is never changed"),
+            differs("enabled", "`request enable` and `request disable` change it"),
+            differs("maximum_attempts", "--update changes it"),
+            differs("start_on_birth", "--update changes it"),
+        ),
+    )
+
+
+def test_a_row_with_another_password_is_told_no_more_than_that_the_name_is_used() -> None:
+    assert judge(row(), existing(password_matches=False)) == Outcome(
+        line=2,
+        client_id="gw-1",
+        outcome=REFUSED,
+        problems=(
+            Problem(
+                field="provision_username",
+                rule="username_taken",
+                text="is already used, or the password does not match the previously created provision user",
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("has_key", "wanted", "fields", "needs_key"),
+    [
+        (False, True, ("maximum_attempts", "activation_key"), True),
+        (True, False, ("maximum_attempts", "activation_key"), False),
+        (True, True, ("maximum_attempts",), False),
+    ],
+)
+def test_a_changed_row_tells_every_field_that_changes_and_its_key_last(
+    has_key: bool, wanted: bool, fields: tuple[str, ...], needs_key: bool
+) -> None:
+    changed = row("activation_key", line=7, maximum_attempts=6, generate_activation_key=wanted)
+    assert judge(changed, existing(has_key=has_key)) == Outcome(
+        line=7, client_id="gw-1", outcome=CHANGED, fields=fields, needs_key=needs_key
+    )
+
+
+def test_a_row_that_was_written_before_tells_that_its_key_is_the_one_of_the_request() -> None:
+    assert judge(row(line=7), existing(has_key=True, key_matches=True)) == Outcome(
+        line=7, client_id="gw-1", outcome=UNCHANGED, key_matches=True
+    )
+
+
+def test_a_key_that_the_row_does_not_give_stays_away() -> None:
+    """Only the column asks for one."""
+    assert judge(row(generate_activation_key=True), existing(has_key=False)).outcome == UNCHANGED
+
+
+def test_applications_are_the_same_in_whatever_sequence_they_are_held() -> None:
+    one = {"name": "a", "version": "1", "url": "https://a/b", "sha256": "ab" * 32, "size": 1}
+    assert judge(row(applications=[]), existing(applications=())).outcome == UNCHANGED
+    assert judge(row(applications=(one,)), existing(applications=[one])).outcome == UNCHANGED
+
+
+def test_of_a_secret_is_compared_how_long_it_is_as_json() -> None:
+    """Which is how it is sealed; what provisioning overrides is not stored, and all else is compared as it is."""
+    given = {
+        "a": {
+            "pin": Value(type="Password", clear='1"3'),
+            "pins": Value(type="Password", clear=("12", "3")),
+            "open": Value(type="String", clear="x"),
+            "rates": Value(type="Float", clear=(1.0, 2.5)),
+        },
+        TRANSPORT: {"password": Value(type="Password", clear="secret")},
+    }
+    assert imports.comparable(given) == {
+        "a": {
+            "pin": Value(type="Password", clear="xxxxxx"),  # "1\"3"
+            "pins": Value(type="Password", clear="xxxxxxxxxxx"),  # ["12", "3"]
+            "open": Value(type="String", clear="x"),
+            "rates": Value(type="Float", clear=(1.0, 2.5)),
+        },
+        TRANSPORT: {},
+    }
 
 
 def test_rows_that_contradict_earlier_ones() -> None:

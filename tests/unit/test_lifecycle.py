@@ -90,6 +90,86 @@ def test_when_it_became_so() -> None:
     assert decide_life(link, Said.LWT, at(3)).status_at == at(3)
 
 
+def after(*events: tuple[str, float]) -> Link:
+    """What is kept of a connection once all that has happened."""
+    link = Link()
+    for what, seconds in events:
+        link = step(link, what, seconds)
+    return link
+
+
+BORN = (("login", 1.0), ("BIRTH", 2.0))
+
+
+@pytest.mark.parametrize(
+    ("events", "kept"),
+    [
+        # An older login that is written late is none: the newer one was the last.
+        ((("login", 5), ("login", 4)), Link(status="CONNECTED", status_at=at(5), last_login_at=at(5))),
+        # Its will came before it was written, after an end that was told before: it was, and is over.
+        (
+            (*BORN, ("DC", 5), ("LWT", 10.2), ("login", 10)),
+            Link(status="DISCONNECTED", status_at=at(10.2), last_login_at=at(10), born_at=at(2)),
+        ),
+        # Alive again: since that BIRTH.
+        (
+            (*BORN, ("LWT", 9), ("BIRTH", 11)),
+            Link(status="CONNECTED", status_at=at(11), last_login_at=at(1), born_at=at(11)),
+        ),
+        # The DC that explains an end says since when; when the connection ended stays.
+        (
+            (*BORN, ("end", 9), ("DC", 15)),
+            Link(status="DISCONNECTED", status_at=at(15), last_login_at=at(1), born_at=at(2), ended_at=at(9)),
+        ),
+        # And the end that comes after the DC does not say it anew.
+        (
+            (*BORN, ("DC", 9), ("end", 9.1)),
+            Link(status="DISCONNECTED", status_at=at(9), last_login_at=at(1), born_at=at(2), ended_at=at(9.1)),
+        ),
+        # Who is connected is so since before the broker tells it.
+        ((("login", 1), ("connected", 5)), Link(status="CONNECTED", status_at=at(1), last_login_at=at(1))),
+        # Who is not, since then, and has no end any more.
+        (
+            (("login", 1), ("end", 5), ("connected", 10)),
+            Link(status="CONNECTED", status_at=at(10), last_login_at=at(1)),
+        ),
+    ],
+)
+def test_what_is_kept_of_a_connection(events: tuple[tuple[str, float], ...], kept: Link) -> None:
+    assert after(*events) == kept
+
+
+def test_a_login_whose_end_was_told_first_is_over() -> None:
+    """Unless it was at another broker, which that end says nothing of."""
+    ended = after(("login", 1), ("end", 10.2))
+    over = Link(status="DISCONNECTED", status_at=at(10.2), last_login_at=at(10), ended_at=at(10.2))
+    assert decide_login(ended, at(10)) == over
+    connected = Link(status="CONNECTED", status_at=at(10), last_login_at=at(10))
+    assert decide_login(ended, at(10), elsewhere=True) == connected
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "owed"),
+    [
+        # Born half a second before the login, as the hooks know it, is born of it; else there were two.
+        ((*BORN, ("login", 2.5)), "CONNECTED", 0),
+        ((*BORN, ("login", 2.500001)), "CONNECTED", 1),
+        # An end at the moment of the last login is that one's.
+        ((("login", 5), ("end", 4.999999)), "CONNECTED", 0),
+        ((("login", 5), ("end", 5)), "DISCONNECTED", 0),
+        # And so is one that was told before the login was written.
+        ((("login", 1), ("end", 5), ("login", 5)), "DISCONNECTED", 0),
+        ((("login", 1), ("end", 5), ("login", 5.000001)), "CONNECTED", 0),
+        # What the device said at that moment is newer than that the broker saw it come.
+        ((("login", 1), ("DC", 3), ("connected", 3)), "DISCONNECTED", 0),
+        ((("login", 1), ("DC", 3), ("connected", 3.000001)), "CONNECTED", 0),
+    ],
+)
+def test_what_is_at_the_same_moment(events: tuple[tuple[str, float], ...], status: str, owed: int) -> None:
+    link = after(*events)
+    assert (link.status, link.ends_owed) == (status, owed)
+
+
 @pytest.mark.parametrize(
     ("topic", "parsed"),
     [
@@ -140,3 +220,24 @@ def test_a_birth_is_bounded() -> None:
     assert read_birth({"long": "x" * 100_000}) == {"long": "x" * lifecycle.VALUE_LENGTH}
     many = read_birth({f"m{n:02}": "x" * 4096 for n in range(99)})
     assert 5 < len(many) < 10
+
+
+def test_a_metric_that_cannot_be_kept_costs_no_other_one() -> None:
+    metrics = {"a": 1, "b": "\0", "c": "\ud800", "d\0": 2, "e": "", "f" * 255: 3, "f" * 256: 4}
+    assert read_birth(metrics) == {"a": 1, "e": "", "f" * 255: 3}
+
+
+def test_a_number_beyond_1e308_is_kept_as_text() -> None:
+    """As infinities and NaN are, which JSON does not have."""
+    beyond = math.nextafter(1e308, math.inf)
+    assert read_birth({"a": 1e308, "b": -1e308, "c": beyond, "d": -beyond, "e": math.inf, "f": -math.inf}) == {
+        "a": 1e308, "b": -1e308, "c": str(beyond), "d": str(-beyond), "e": "inf", "f": "-inf"
+    }  # fmt: skip
+
+
+def test_a_birth_has_at_most_32_kib_as_json_and_ends_where_it_would_have_more() -> None:
+    full = {f"m{n}": "x" * 4096 for n in range(7)} | {"m7": "x" * 4016}
+    assert len(json.dumps(full)) == 32 * 1024
+    assert read_birth(full) == full
+    kept = {name: full[name] for name in list(full)[:7]}
+    assert read_birth({**full, "m7": "x" * 4017, "m8": 1}) == kept

@@ -90,3 +90,19 @@ def test_each_difference_is_named() -> None:
 def test_for_kura_the_connection_is_in_the_transport() -> None:
     differ, _ = differences(preview("kura"), preview("kura", endpoint="wss://b/x"))
     assert [(each.component, each.parameter) for each in differ] == [(TRANSPORT, "broker-url")]
+
+
+def test_the_username_and_password_of_each_run_are_no_difference() -> None:
+    """Also where one side alone has them in its configuration, as Kura does."""
+    assert [
+        (each.component, each.parameter)
+        for each in differences(preview("json"), preview("kura"))[0]
+        if each.component in ("connection", TRANSPORT)
+    ] == [
+        ("connection", "account"),
+        ("connection", "client_id"),
+        ("connection", "endpoint"),
+        (TRANSPORT, "broker-url"),
+        (TRANSPORT, "client-id"),
+        (TRANSPORT, "topic.context.account-name"),
+    ]

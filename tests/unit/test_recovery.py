@@ -94,6 +94,13 @@ def test_the_last_word_counts_in_whatever_order_files_are_read() -> None:
     assert len(last_words([first, *others], NOON)) == 4
 
 
+def test_last_words_are_in_the_order_of_time() -> None:
+    """A thing stands where its last word was said, not where its first was."""
+    first, other = word(at=NOON + SECOND), word(name="zoe", at=NOON + 2 * SECOND)
+    last = word(state="enabled", at=NOON + 3 * SECOND)
+    assert last_words([last, other, first], NOON) == [other, last]
+
+
 def line(**changes: Any) -> bytes:
     document = {"at": "2030-01-31T12:00:01+00:00", "id": 1, "kind": "user", "name": "ann", "state": "disabled"}
     return json.dumps({**document, **changes}).encode() + b"\n"
@@ -108,6 +115,25 @@ def test_a_journal_is_read() -> None:
         ('a "position"', None, LATER),
     ]
     assert parse_journal(b"") == ([], [])
+
+
+def test_each_field_of_a_line_is_in_its_word() -> None:
+    whole = line(account="acme", made="2030-01-30T14:00:00+02:00", version=3, client_id="gw-1")
+    assert parse_journal(whole + line()) == (
+        [
+            Word(
+                at=LATER, id=1, kind="user", name="ann", state="disabled",
+                account="acme", made=MADE, version=3, client_id="gw-1",
+            ),
+            Word(at=LATER, id=1, kind="user", name="ann", state="disabled"),
+        ],
+        [],
+    )  # fmt: skip
+
+
+def test_no_time_of_a_line_is_without_an_offset() -> None:
+    """Nobody can tell when it was."""
+    assert parse_journal(line(made="2030-01-30T12:00:00") + line(made="yesterday")) == ([], [1, 2])
 
 
 @pytest.mark.parametrize(

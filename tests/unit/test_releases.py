@@ -10,6 +10,7 @@ import pytest
 
 from service.core.asks import Begin, LiveRun, Refused, Repeat
 from service.core.connect import Present, decide_presence
+from service.core.problems import Problem
 from service.core.releases import (
     DEFAULT_DURATION,
     Claim,
@@ -82,6 +83,38 @@ def test_one_of_both_accounts_may_use_it(state: RequestState | None, expired: bo
         assert old is None
 
 
+@pytest.mark.parametrize(
+    ("row", "claim"),
+    [
+        ({"held": True, "given_away": False, "release": None}, Claim()),
+        ({"held": False, "given_away": True, "release": None}, Claim(held=False, given_away=True)),
+        (
+            {
+                "held": True,
+                "given_away": False,
+                "release": {"to_own": False, "expired": False, "request_state": None},
+            },
+            Claim(release=OpenRelease(to_own=False, expired=False, request_state=None)),
+        ),
+        (
+            {
+                "held": False,
+                "given_away": True,
+                "release": {"to_own": True, "expired": True, "request_state": "RUNNING"},
+            },
+            Claim(
+                held=False,
+                given_away=True,
+                release=OpenRelease(to_own=True, expired=True, request_state=RequestState.RUNNING),
+            ),
+        ),
+    ],
+)
+def test_a_claim_is_read_as_the_database_says_it(row: dict[str, Any], claim: Claim) -> None:
+    """With and without a release, and with and without a request of the account that it goes to."""
+    assert Claim.from_document(row) == claim
+
+
 def test_the_factory_credential_at_the_provision_broker() -> None:
     assert isinstance(decide_presence(spoilt(FACTORY, claim=Claim(release=release())), "factory", CLIENT_ID), Present)
     shut_out = spoilt(FACTORY, claim=Claim(release=release("OPEN")))
@@ -114,12 +147,16 @@ def test_only_the_new_account_s_runs_have_to_begin_in_time(expired: bool, held: 
     assert (refuse_beginning(claim) is None) is (held or not to_own or not expired)
 
 
-def check(**changes: Any) -> tuple[datetime.datetime, list[str]]:
+def check_whole(**changes: Any) -> tuple[datetime.datetime, list[Problem]]:
     asked = {"client_id": "gw-1", "to": "globex", "until": None}
     around = {"account": "acme", "account_enabled": True, "held": True, "open_release": None, "now": NOON}
     asked |= {name: value for name, value in changes.items() if name in asked}
     around |= {name: value for name, value in changes.items() if name in around}
-    until, problems = check_release(**asked, around=ReleaseSurroundings(**around))  # type: ignore[arg-type]
+    return check_release(**asked, around=ReleaseSurroundings(**around))  # type: ignore[arg-type]
+
+
+def check(**changes: Any) -> tuple[datetime.datetime, list[str]]:
+    until, problems = check_whole(**changes)
     return until, [f"{problem.field}: {problem.rule}" for problem in problems]
 
 
@@ -164,6 +201,31 @@ def test_every_problem_is_told_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"to": "acme", "until": NOON, "held": False, "account_enabled": False},
+            [
+                "account: the account is disabled",
+                "to: must be another account",
+                "client_id: there is no device and no provision request for 'gw-1' in this account",
+                "until: must be in the future",
+            ],
+        ),
+        (
+            {"open_release": release("OPEN"), "until": NOON.replace(tzinfo=None)},
+            [
+                "client_id: is released already; cancel that first",
+                "until: must have a time zone, such as 2030-01-31T08:00:00Z",
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_release_is_said_in_words(changes: dict[str, Any], told: list[str]) -> None:
+    assert [str(problem) for problem in check_whole(**changes)[1]] == told
+
+
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("expired", [False, True])
 def test_a_release_is_cancelled_unless_a_run_is_under_way(state: RequestState | None, expired: bool) -> None:
@@ -171,10 +233,18 @@ def test_a_release_is_cancelled_unless_a_run_is_under_way(state: RequestState | 
     assert (problem.rule if problem else None) == ("running" if state is RequestState.RUNNING else None)
 
 
-def test_nothing_to_cancel() -> None:
-    problem = check_cancel("gw-1", None)
-    assert problem is not None
-    assert (problem.field, problem.rule) == ("client_id", "not_released")
+def test_a_release_that_is_not_there_is_said_by_its_client_id() -> None:
+    assert check_cancel("gw-1", None) == Problem(
+        field="client_id", rule="not_released", text="there is no open release of 'gw-1'"
+    )
+
+
+def test_why_a_release_cannot_be_cancelled_is_said() -> None:
+    assert check_cancel("gw-1", release("RUNNING")) == Problem(
+        field="client_id",
+        rule="running",
+        text="is being provisioned in the other account; its release cannot be cancelled now",
+    )
 
 
 @pytest.mark.parametrize(

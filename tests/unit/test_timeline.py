@@ -84,6 +84,55 @@ def test_rows_before_a_source_is_complete_are_left_out_with_it() -> None:
     assert shown[0]["detail"]["more"] is True
 
 
+def test_a_source_that_was_cut_is_known_from_its_oldest_row_on() -> None:
+    """That moment is shown of every source, and what was before it of none."""
+    cut = Source(rows=[row(5, "ask_repeated"), row(6, "confirmed")], has_more=True)
+    whole = Source(rows=[row(4, "request_created"), row(5, "request_enabled"), row(7, "request_disabled")])
+    assert [(each["what"], each["at"]) for each in timeline.merge([cut, whole], 10)] == [
+        ("left_out", moment(5)), ("ask_repeated", moment(5)), ("request_enabled", moment(5)),
+        ("confirmed", moment(6)), ("request_disabled", moment(7)),
+    ]  # fmt: skip
+
+
+def test_one_row_of_a_source_that_was_cut_is_enough_to_know_since_when() -> None:
+    cut = Source(rows=[row(5, "ask_repeated")], has_more=True)
+    assert whats(timeline.merge([cut], 10)) == [("left_out", 0), ("ask_repeated", 1)]
+
+
+def test_what_was_left_out_is_a_row_like_any_other() -> None:
+    """At the time of the first row that is shown, by nobody, with a sentence that says how to see more."""
+    source = Source(rows=[row(n, "ask_repeated") for n in range(5)])
+    assert timeline.merge([source], 2)[0] == {
+        "at": moment(3),
+        "until": moment(3),
+        "times": 3,
+        "what": "left_out",
+        "by": None,
+        "reason": None,
+        "account": None,
+        "correlation_id": None,
+        "detail": {"at_least": 3, "more": False},
+        "text": "older rows are not shown; ask for an earlier --until, or a higher --limit",
+    }
+
+
+def test_each_row_says_what_it_means_and_why() -> None:
+    told = [row(0, "ask_refused", reason="expired"), row(1, "request_reopened")]
+    assert [each["text"] for each in timeline.merge([Source(rows=told)], 10)] == [
+        "the device asked and was refused; it was told a code and this correlation id: "
+        "the request's window is over; change its expires on",
+        "an administrator reopened the request: the device may ask again",
+    ]
+
+
+def test_counters_are_alike_in_whatever_order_their_details_are() -> None:
+    details = ({"broker": "b", "username": "factory"}, {"username": "factory", "broker": "b"})
+    rows = [row(n, "connect_allowed", detail=detail) for n, detail in enumerate(details)]
+    assert timeline.fold(rows) == [
+        row(0, "connect_allowed", until=moment(1), times=2, detail={"broker": "b", "username": "factory", "times": 2})
+    ]
+
+
 def test_nothing_is_nothing() -> None:
     assert timeline.merge([], 10) == timeline.merge([Source(rows=[])], 10) == []
 
@@ -137,6 +186,13 @@ def test_every_reason_has_a_sentence() -> None:
     assert len(documented) > 50
     assert (documented | reasons_in_code()) - set(REASONS) == set()
     assert set(REASONS) - documented == set()
+
+
+def test_a_sentence_says_what_a_kind_means_and_the_reason_behind_it() -> None:
+    assert sentence("device_missing", None) == "the device's connection broke without a goodbye"
+    assert sentence("run_ended", "stopped") == "the run ended without a login: an administrator stopped the run"
+    assert sentence("run_ended", "later_reason") == "the run ended without a login"
+    assert sentence("later_kind", "stopped") == "later kind: an administrator stopped the run"
 
 
 def test_a_word_of_a_later_version_is_shown_as_it_is() -> None:
