@@ -200,7 +200,7 @@ def seal_configuration(
     def seal(component: str, parameter: str, value: device_config.Value) -> device_config.Value:
         if value.sealed is not None:
             return value
-        clear = json.dumps(list(value.clear) if isinstance(value.clear, tuple) else value.clear)
+        clear = json.dumps(value.clear)
         context = runs.value_context(account_id, client_id, component, parameter)
         return device_config.Value(type=value.type, sealed=sealing_keys.seal(context, clear))
 
