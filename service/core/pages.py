@@ -56,7 +56,7 @@ def next_cursor(page: Page, value: str, id_: int) -> str:
 
 def _read_cursor(text: str, sort: str) -> tuple[str, int] | None:
     try:
-        found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        found = json.loads(base64.urlsafe_b64decode(text + "=="))  # never too much: what is left over is passed over
     except (ValueError, RecursionError):  # binascii's error is a ValueError
         return None
     match found:
