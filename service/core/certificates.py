@@ -48,7 +48,7 @@ def read_ca(text: str, now: datetime.datetime) -> tuple[str | None, list[Problem
         problems = [problem for certificate in certificates for problem in _check_authority(certificate, now)]
     except (ValueError, DuplicateExtension):
         return None, [_problem("ca", "cannot be read: it must be certificates in PEM")]
-    pem = "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in certificates)
+    pem = "".join(one.public_bytes(Encoding.PEM).decode() for one in certificates)
     if len(pem) > CA_LIMIT_BYTES:
         problems.append(_problem("ca_too_large", f"has {len(pem)} bytes as PEM, at most {CA_LIMIT_BYTES} are allowed"))
     return (None, problems) if problems else (pem, [])

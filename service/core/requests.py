@@ -107,11 +107,12 @@ def check_new(new: NewRequest, around: Surroundings, limits: Limits) -> tuple[Ac
     problems += check_coupling(new.device_connection_coupling)
     problems += check_maximum_attempts(new.maximum_attempts)
     problems += check_start_on_birth(new.start_on_birth, key=bool(new.generate_activation_key))
+    where = endpoint or ""
     problems += check_content(
         account=around.account,
         client_id=new.client_id,
-        endpoint=endpoint or "",
-        ca=around.cas.get(endpoint or ""),
+        endpoint=where,
+        ca=around.cas.get(where),
         configuration=new.additional_device_configuration,
         applications=new.applications,
         limits=limits,
@@ -261,9 +262,9 @@ def check_content(
     place = {
         "endpoint": endpoint,
         "account": account,
-        "client_id": client_id.encode("utf-8", "replace").decode("utf-8"),
+        "client_id": client_id.encode(errors="replace").decode(),
     }
-    trusted = certificates.ca_for(endpoint, ca) if endpoint else None
+    trusted = certificates.ca_for(endpoint, ca)
     if not configuration and not applications and names.is_client_id(client_id, names.LONGEST_CLIENT_ID):
         size = _bare_size(endpoint, account, len(client_id), trusted)
     else:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from service import certificates
 from service.certificates import CannotIssue, Pair, make_authority, make_certificate
 from service.core.certificates import CA_LIMIT_BYTES, ca_for, check_name, expires_on, read_ca, read_hosts, split
+from service.core.problems import Problem
 
 BEGIN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
@@ -250,3 +251,63 @@ def test_a_ca_is_split_into_its_certificates() -> None:
     assert split(ca) == made
     assert "".join(split(ca)) == ca
     assert split("") == []
+
+
+def told(text: str) -> tuple[str, str]:
+    """Rule and words of the one problem of a CA."""
+    pem, (problem,) = read_ca(text, NOW)
+    assert (pem, problem.field) == (None, "ca")
+    return problem.rule, problem.text
+
+
+def test_what_is_said_of_a_ca_that_cannot_be_handed_out() -> None:
+    assert told("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n") == (
+        "ca",
+        "cannot be read: it must be certificates in PEM",
+    )
+    assert told(AUTHORITY.key_pem.decode()) == (
+        "ca_with_key",
+        "holds a private key: give the certificate alone, and keep the key to yourself",
+    )
+    assert told("hello") == ("ca", "must be certificates in PEM (-----BEGIN CERTIFICATE-----) and nothing else")
+    assert told(SERVER.pem.decode()) == ("ca_is_no_ca", "CN=broker.example is not a CA's certificate")
+    assert told(make_authority("old", BEGIN, NOW).pem.decode()) == (
+        "ca_expired",
+        "CN=old has expired on 2026-11-01T00:00:00+00:00",
+    )
+    many = CA_LIMIT_BYTES // len(CA) + 1
+    assert told(CA * many) == (
+        "ca_too_large",
+        f"has {len(CA) * many} bytes as PEM, at most {CA_LIMIT_BYTES} are allowed",
+    )
+
+
+def test_the_longest_ca_to_the_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No certificate is of just the length that is allowed, so the limit is set to that of one."""
+    monkeypatch.setattr("service.core.certificates.CA_LIMIT_BYTES", len(CA))
+    assert rules(CA) == []
+    monkeypatch.setattr("service.core.certificates.CA_LIMIT_BYTES", len(CA) - 1)
+    assert rules(CA) == ["ca_too_large"]
+
+
+@pytest.mark.parametrize(
+    ("name", "good"), [("", False), ("x", True), ("x" * 64, True), ("x" * 65, False), (" x", False), ("x\n", False)]
+)
+def test_a_ca_has_a_name_of_one_to_64_characters(name: str, good: bool) -> None:
+    problem = Problem(field="name", rule="name", text="must be 1 to 64 printable characters")
+    assert list(check_name(name)) == ([] if good else [problem])
+
+
+def test_what_is_said_of_hosts_that_are_none() -> None:
+    assert read_hosts([]) == (
+        [],
+        [Problem(field="host", rule="host", text="must be given: the name or address devices connect to")],
+    )
+    assert read_hosts(["ok", "-"]) == (
+        ["ok"],
+        [Problem(field="host", rule="host", text="'-' is neither a host's name nor an address")],
+    )
+
+
+def test_a_ca_with_the_lines_of_windows_is_split_too() -> None:
+    assert split((CA + CA).replace("\n", "\r\n")) == [CA, CA]
