@@ -18,6 +18,10 @@ from service.core import derivation, messages
 # Design section 4. The brokers' max_packet_size is this plus 16 KiB.
 ANSWER_LIMIT_BYTES = 48 * 1024
 
+# As long as all that is generated is, and an id, a time and a lifetime are at most. (JSON makes two of each quote.)
+_RUN, _USERNAME, _PASSWORD, _KEY = "r" * 22, "d-" + "u" * 26, "p" * 43, "k" * 32
+_ID, _TIME, _LIFETIME = '"' * 64, datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC), 10**8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -112,18 +116,18 @@ def longest_accepted(
 ) -> int:
     """How many bytes a request's longest answer has: sealed, with the id that JSON makes longest."""
     answer = Answer(
-        run="r" * 22,
+        run=_RUN,
         connection=connection(
             endpoint=endpoint,
             account=account,
             client_id=client_id,
-            username="d-" + "u" * 26,
-            password="p" * 43,
+            username=_USERNAME,
+            password=_PASSWORD,
             ca=ca,
         ),
         configuration=configuration,
         applications=applications,
     )
-    now = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
-    seal = Seal(activation_key="k" * 32, nonce=bytes(derivation.NONCE_BYTES))
-    return len(encode_accepted(answer, ask_id='"' * 64, client_id=client_id, now=now, confirm_within=10**8, seal=seal))
+    seal = Seal(activation_key=_KEY, nonce=bytes(derivation.NONCE_BYTES))
+    reply = encode_accepted(answer, ask_id=_ID, client_id=client_id, now=_TIME, confirm_within=_LIFETIME, seal=seal)
+    return len(reply)

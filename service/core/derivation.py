@@ -44,24 +44,24 @@ def derive_password(*, derivation_key: bytes, activation_key: str | None, salt: 
     `run` names the run (request and number). The key material is the derivation key (always 32 bytes, so nothing is
     ambiguous), followed by the activation key where the request has one.
     """
-    material = derivation_key + (activation_key or "").encode("utf-8")
+    material = derivation_key + (activation_key or "").encode()
     return base64url(_hkdf(material, salt, f"device password\0{run}\0{username}".encode(), KEY_BYTES))
 
 
 def derive_run_token(*, derivation_key: bytes, activation_key: str | None, salt: bytes, run: str, username: str) -> str:
     """The token by which the device names its run in status messages: 16 bytes as 22 characters of base64url."""
-    material = derivation_key + (activation_key or "").encode("utf-8")
+    material = derivation_key + (activation_key or "").encode()
     return base64url(_hkdf(material, salt, f"run token\0{run}\0{username}".encode(), 16))
 
 
 def _answer_key(activation_key: str, ask_id: str) -> AESGCM:
-    return AESGCM(_hkdf(activation_key.encode("utf-8"), ask_id.encode("utf-8"), b"prov/v1 seal", KEY_BYTES))
+    return AESGCM(_hkdf(activation_key.encode(), ask_id.encode(), b"prov/v1 seal", KEY_BYTES))
 
 
 def seal_answer(*, activation_key: str, ask_id: str, client_id: str, nonce: bytes, clear: bytes) -> str:
     """`sealed` of design 4.1: base64url(nonce ‖ AES-256-GCM), readable only with the activation key."""
     assert len(nonce) == NONCE_BYTES
-    sealed = _answer_key(activation_key, ask_id).encrypt(nonce, clear, client_id.encode("utf-8"))
+    sealed = _answer_key(activation_key, ask_id).encrypt(nonce, clear, client_id.encode())
     return base64url(nonce + sealed)
 
 
@@ -69,9 +69,7 @@ def open_answer(*, activation_key: str, ask_id: str, client_id: str, sealed: str
     """The device's side of `seal_answer`. Raises CannotOpen."""
     try:
         data = from_base64url(sealed)
-        return _answer_key(activation_key, ask_id).decrypt(
-            data[:NONCE_BYTES], data[NONCE_BYTES:], client_id.encode("utf-8")
-        )
+        return _answer_key(activation_key, ask_id).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], client_id.encode())
     except (ValueError, InvalidTag) as error:
         raise CannotOpen("the sealed answer cannot be opened with this activation key") from error
 

@@ -84,7 +84,7 @@ def _parse_object(payload: bytes) -> dict[str, Any] | Malformed:
         return Malformed("too_large")
     try:
         document = json.loads(
-            payload.decode("utf-8"),
+            payload.decode(),
             object_pairs_hook=_object_without_duplicates,
             parse_constant=_refuse_constant,
         )
@@ -159,7 +159,7 @@ def rfc3339(moment: datetime.datetime) -> str:
 
 def encode(document: Mapping[str, Any]) -> bytes:
     """Compact JSON in UTF-8."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def encode_refused(

@@ -31,7 +31,7 @@ LONGEST_SHOWN = 64
 def shown(name: str, longest: int = LONGEST_SHOWN) -> str:
     """A name from bad input, cut and fit to be sent: of lone surrogates there are the escapes."""
     cut = name if len(name) <= longest else name[:longest] + "…"
-    return cut.encode("utf-8", "backslashreplace").decode()
+    return cut.encode(errors="backslashreplace").decode()
 
 
 class InvalidInput(Exception):

@@ -109,6 +109,13 @@ def test_answers_and_keys_do_not_show_themselves() -> None:
     assert "ppp" not in f"{ANSWER} {[ANSWER]}"
 
 
+@pytest.mark.parametrize("ca", [None, "-----BEGIN CERTIFICATE-----"])
+def test_a_connection_is_where_and_as_whom_to_log_in(ca: str | None) -> None:
+    """And which CA alone to trust there, if any."""
+    known = {"endpoint": "mqtts://b", "account": "acme", "client_id": "gw-1", "username": "d-1", "password": "secret"}
+    assert connection(**known, ca=ca) == (known if ca is None else {**known, "ca": ca})
+
+
 def test_the_limit_is_the_design_s() -> None:
     assert ANSWER_LIMIT_BYTES == 48 * 1024
 

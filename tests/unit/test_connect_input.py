@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.connect import Facts, Run, User, refuse_input, refuse_session
+from service.core.connect import Device, Facts, Run, User, refuse_input, refuse_session
 from service.core.releases import Claim, OpenRelease
 from service.core.states import RequestState
 from service.core.verdicts import Denied
@@ -91,7 +91,7 @@ def test_bad_input_is_refused_before_any_look_up(reason: str, changes: dict[str,
     assert refuse(**changes) == Denied(reason=reason)
 
 
-@pytest.mark.parametrize("row", vectors.rows("names", "client_ids"), ids=lambda row: ascii(row["text"])[:40])
+@pytest.mark.parametrize("row", vectors.rows("names", "client_ids"), ids=lambda row: vectors.shown(row["text"]))
 def test_connect_takes_the_client_ids_that_creation_takes(row: dict[str, Any]) -> None:
     refused = refuse(client_id=row["text"], longest_client_id=255 if row["valid"] == 255 else 23)
     assert (refused is None) is bool(row["valid"])
@@ -206,11 +206,31 @@ def test_facts_are_read_from_the_database_s_document() -> None:
     assert facts.run == Run(
         id=6, version=4, past_deadline=True, request_version=8, request_enabled=False, client_id="gw-1"
     )
+    assert facts.device == Device(id=4, enabled=False, version=3)
     assert facts.connection is not None
     assert (facts.connection.user_id, facts.connection.reserved_user_id) == (None, 7)
     assert (facts.reserved_elsewhere, facts.client_id_of_another_account) == (True, True)
     assert (facts.highest_cost, facts.broker_role) == (10, "account")
     assert (facts.overlap_open, facts.key_proved) == (True, True)
+
+
+def test_a_factory_user_has_no_generated_secret() -> None:
+    row = {
+        "id": 7, "kind": "provision", "enabled": True, "confirmed": False, "password_bcrypt": "$2b$04$hash",
+        "previous_password_bcrypt": "$2b$04$old", "held": True, "secret_sha256": None, "version": 2, "permissions": [],
+    }  # fmt: skip
+    assert User.from_document(row) == User(
+        id=7,
+        kind="provision",
+        enabled=True,
+        confirmed=False,
+        password_bcrypt="$2b$04$hash",
+        previous_password_bcrypt="$2b$04$old",
+        held=True,
+        secret_sha256=None,
+        permissions=frozenset(),
+        version=2,
+    )
 
 
 def test_what_the_database_does_not_know_is_none() -> None:

@@ -13,6 +13,7 @@ from service.core.connections import (
     refuse_deletion,
     warn_connection_change,
 )
+from service.core.problems import Problem
 from service.core.states import RequestState
 
 PERSON = Candidate(kind="person", generated_for=None, reserved_for=None)
@@ -117,3 +118,40 @@ def test_whose_device_is_locked_out_is_warned(changes: dict[str, Any], own_user:
 def test_when_a_device_or_a_connection_may_go(state: str | None, device: bool, rule: str | None) -> None:
     refused = refuse_deletion(RequestState(state) if state else None, device=device)
     assert (refused.problems[0].rule if refused is not None else None) == rule
+
+
+def test_what_is_said_of_a_reservation_that_cannot_be() -> None:
+    def told(candidate: Candidate | None) -> list[str]:
+        found = check_connection_change("gw-1", ConnectionChanges(reserved_user="ann"), candidate, None)
+        return [f"{problem.field}: {problem.rule}: {problem.text}" for problem in found]
+
+    assert told(None) == ["reserved_user: not_found: there is no user 'ann' in this account"]
+    assert told(Candidate(kind="service", generated_for="gw-2", reserved_for="gw-3")) == [
+        "reserved_user: kind: is a service user, which never logs in at an account broker",
+        "reserved_user: generated_for_another_client_id: is the generated user of 'gw-2'",
+        "reserved_user: reserved_already: is reserved for the connection of 'gw-3'",
+    ]
+
+
+def test_what_is_said_while_a_run_has_the_connection() -> None:
+    (problem,) = check_connection_change("gw-1", ConnectionChanges(), None, RequestState.RUNNING)
+    assert str(problem) == (
+        "state: the connection belongs to the run while its provision request is RUNNING; stop it first"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "rule", "text"),
+    [
+        (RequestState.RUNNING, "running", "its provision request is RUNNING; stop it first"),
+        (
+            RequestState.PROVISIONED,
+            "provisioned",
+            "its provision request is PROVISIONED; reopen or delete the request first",
+        ),
+    ],
+)
+def test_what_is_said_of_a_device_that_cannot_go(state: RequestState, rule: str, text: str) -> None:
+    refused = refuse_deletion(state, device=True)
+    assert refused is not None
+    assert refused.problems == (Problem(field="state", rule=rule, text=text),)

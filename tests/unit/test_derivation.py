@@ -50,7 +50,7 @@ def test_the_second_hkdf_is_the_rfc_s() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", vectors.rows("derivation", "credentials"), ids=lambda row: f"{row['run']} {row['username']}"
+    "row", vectors.rows("derivation", "credentials"), ids=lambda row: vectors.shown(row["run"], row["username"])
 )
 def test_credentials_have_known_answers(row: dict[str, Any]) -> None:
     given_: dict[str, Any] = {
@@ -122,7 +122,7 @@ def test_what_is_no_base64url_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", vectors.rows("derivation", "answers"), ids=lambda row: f"{row['id'][:8]} {row['client_id']}"
+    "row", vectors.rows("derivation", "answers"), ids=lambda row: vectors.shown(row["id"][:8], row["client_id"])
 )
 def test_a_sealed_answer_has_a_known_text(row: dict[str, Any]) -> None:
     whose = {"activation_key": row["activation_key"], "ask_id": row["id"], "client_id": row["client_id"]}
@@ -165,7 +165,7 @@ def test_whatever_else_is_to_be_opened_cannot_be(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", vectors.rows("derivation", "values"), ids=lambda row: f"{row['kid']} {row['context']!a}"
+    "row", vectors.rows("derivation", "values"), ids=lambda row: vectors.shown(row["kid"], row["context"])
 )
 def test_a_sealed_value_has_a_known_text(row: dict[str, Any]) -> None:
     key, nonce = bytes.fromhex(row["key"]), bytes.fromhex(row["nonce"])

@@ -67,7 +67,7 @@ def test_a_bare_value_has_the_type_it_looks_like(raw: Any, value: Value) -> None
 
 
 @pytest.mark.parametrize(
-    "row", vectors.rows("device_config", "values"), ids=lambda row: f"{row['type']} {row['json'][:40]}"
+    "row", vectors.rows("device_config", "values"), ids=lambda row: vectors.shown(row["type"], row["json"])
 )
 def test_a_typed_value_fits_or_not(row: dict[str, Any]) -> None:
     value, broken = read_text(f'{{"type":"{row["type"]}","value":{row["json"]}}}')
@@ -76,7 +76,7 @@ def test_a_typed_value_fits_or_not(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", vectors.rows("device_config", "values"), ids=lambda row: f"{row['type']} {row['json'][:40]}"
+    "row", vectors.rows("device_config", "values"), ids=lambda row: vectors.shown(row["type"], row["json"])
 )
 def test_an_array_fits_where_each_of_its_items_does(row: dict[str, Any]) -> None:
     assert read_text(f'{{"type":"{row["type"]}","value":[{row["json"]}]}}')[1] == ([] if row["fits"] else ["value"])

@@ -16,7 +16,9 @@ FIVE = ("broker-url", "topic.context.account-name", "client-id", "clientId", "us
 
 
 @pytest.mark.parametrize(
-    "row", vectors.rows("device_config", "overridden"), ids=lambda row: f"{row['component']}.{row['parameter']!r}"
+    "row",
+    vectors.rows("device_config", "overridden"),
+    ids=lambda row: vectors.shown(row["component"], row["parameter"]),
 )
 def test_what_provisioning_owns_is_in_the_table(row: dict[str, Any]) -> None:
     assert is_overridden(row["component"], row["parameter"]) is row["overridden"]

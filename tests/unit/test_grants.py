@@ -40,7 +40,7 @@ def grants_of(row: dict[str, Any]) -> tuple[Grant, ...]:
 
 
 def question_name(row: dict[str, Any]) -> str:
-    return f"{row['grants_of']} {row['acc']} {row['topic']}"
+    return vectors.shown(row["grants_of"], row["acc"], row["topic"])
 
 
 @pytest.mark.parametrize("row", HOLDERS.values(), ids=HOLDERS)

@@ -16,6 +16,7 @@ import pytest
 from service import keys
 from service.core.derivation import CannotOpen
 from service.keys import SealingKeys, Secret
+from tests.unit import vectors
 
 CANARY = "hunter2-c4n4ry"
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -153,7 +154,7 @@ BAD_KEYS = ["", "short", CANARY, base64.b64encode(bytes(31)).decode(), base64.b6
 BAD_KEYS += [KEY + "!", KEY[:-1], KEY.replace("A", "é"), bytes(range(32)).hex(), "\ud800", "*" * 44]
 
 
-@pytest.mark.parametrize("text", BAD_KEYS, ids=ascii)
+@pytest.mark.parametrize("text", BAD_KEYS, ids=vectors.shown)
 def test_a_bad_key_is_refused_without_showing_it(text: str) -> None:
     with pytest.raises(ValueError, match="32 random bytes in base64") as raised:
         keys.parse_key(text)

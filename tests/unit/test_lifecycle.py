@@ -44,7 +44,7 @@ def step(link: Link, what: str, seconds: float) -> Link:
     return decide_life(link, Said(what), at(seconds))
 
 
-@pytest.mark.parametrize("row", vectors.rows("lifecycle", "stories"), ids=lambda row: row["name"])
+@pytest.mark.parametrize("row", vectors.rows("lifecycle", "stories"), ids=lambda row: vectors.shown(row["name"]))
 def test_a_story_goes_as_the_table_says(row: dict[str, Any]) -> None:
     link = Link()
     for what, seconds, status, owed in row["events"]:

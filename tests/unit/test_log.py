@@ -14,6 +14,7 @@ import structlog
 
 from service import log
 from service.keys import Secret
+from tests.unit import vectors
 
 CANARY = "hunter2-c4n4ry"
 
@@ -84,7 +85,7 @@ def test_an_event_is_a_line_with_its_fields(lines: Lines) -> None:
         "é😀",
         "\x7f",
     ],
-    ids=ascii,
+    ids=vectors.shown,
 )
 def test_no_name_forges_a_line_or_moves_the_cursor(lines: Lines, hostile: str) -> None:
     log.get("hooks").warning("refused", client_id=hostile, topics=[hostile])

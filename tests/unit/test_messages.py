@@ -20,7 +20,7 @@ STATUS = {"run": "r", "state": "failed"}
 
 
 def short(row: dict[str, Any]) -> str:
-    return ascii(row["text"])[:60]
+    return vectors.shown(row["text"])
 
 
 def write(document: dict[str, Any], **more: Any) -> bytes:

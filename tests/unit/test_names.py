@@ -22,7 +22,7 @@ from tests.unit.strategies import any_text
 
 
 def short(row: dict[str, Any]) -> str:
-    return ascii(row["text"])[:50]
+    return vectors.shown(row["text"])
 
 
 @pytest.mark.parametrize("row", vectors.rows("names", "client_ids"), ids=short)

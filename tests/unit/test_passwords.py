@@ -8,6 +8,7 @@ from hypothesis import given
 
 from service import passwords
 from service.passwords import Verified, VerifiedPasswords, cost_of, hash_password, spend, spend_difference, verify
+from tests.unit import vectors
 from tests.unit.strategies import any_text
 
 PASSWORD = "Abcdefghijk-"
@@ -61,7 +62,7 @@ def test_what_is_no_password_is_wrong_and_raises_nothing(password: str) -> None:
         "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
         "\ud800",
     ],
-    ids=ascii,
+    ids=vectors.shown,
 )
 def test_a_malformed_hash_denies(stored: str) -> None:
     """bcrypt raises on some and not on others: all of them mean no."""

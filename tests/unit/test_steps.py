@@ -76,7 +76,7 @@ def decide(row: dict[str, Any]) -> Decision:
     )
 
 
-@pytest.mark.parametrize("row", vectors.rows("steps", "decisions"), ids=lambda row: row["name"])
+@pytest.mark.parametrize("row", vectors.rows("steps", "decisions"), ids=lambda row: vectors.shown(row["name"]))
 def test_a_message_means_what_the_table_says(row: dict[str, Any]) -> None:
     decision = decide(row)
     assert type(decision) is NAMES[row["decision"]]

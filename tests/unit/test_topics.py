@@ -58,17 +58,19 @@ def short_filters(draw: st.DrawFn) -> str:
     return "/".join(parts)
 
 
-@pytest.mark.parametrize("row", vectors.rows("topics", "covers"), ids=lambda row: f"{row['wide']} ⊇ {row['narrow']}")
+@pytest.mark.parametrize(
+    "row", vectors.rows("topics", "covers"), ids=lambda row: vectors.shown(row["wide"], "covers", row["narrow"])
+)
 def test_covers_as_in_the_table(row: dict[str, Any]) -> None:
     assert covers(row["wide"], row["narrow"]) is row["covers"]
 
 
-@pytest.mark.parametrize("row", vectors.rows("topics", "filters"), ids=lambda row: ascii(row["text"]))
+@pytest.mark.parametrize("row", vectors.rows("topics", "filters"), ids=lambda row: vectors.shown(row["text"]))
 def test_a_filter_is_well_formed_or_not(row: dict[str, Any]) -> None:
     assert is_filter(row["text"]) is row["valid"]
 
 
-@pytest.mark.parametrize("row", vectors.rows("topics", "topics"), ids=lambda row: ascii(row["text"]))
+@pytest.mark.parametrize("row", vectors.rows("topics", "topics"), ids=lambda row: vectors.shown(row["text"]))
 def test_a_topic_is_well_formed_or_not(row: dict[str, Any]) -> None:
     assert is_topic(row["text"]) is row["valid"]
 

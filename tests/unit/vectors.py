@@ -15,6 +15,16 @@ def load(name: str) -> dict[str, Any]:
     return document
 
 
+def shown(*values: object) -> str:
+    """The name of a row: ASCII without backslashes, which pytest escapes anew each time that it runs in one process."""
+    return ascii(" ".join(map(str, values)))[1:-1].replace("\\", "/")[:60]
+
+
+def is_stable(name: str) -> bool:
+    """Whether a test may have this name."""
+    return name.isascii() and "\\" not in name
+
+
 def rows(name: str, table: str) -> list[dict[str, Any]]:
     """One list of rows of a table."""
     found: list[dict[str, Any]] = load(name)[table]
