@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -138,8 +139,8 @@ def assemble(
     return configuration, problems
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
+def _no_constant(_name: str) -> None:
+    raise ValueError
 
 
 def problem(rule: str, text: str) -> Problem:
@@ -236,20 +237,19 @@ def typed(type_: str, raw: Any) -> Value | None:
     return Value(type=type_, clear=tuple(values) if is_array else values[0])
 
 
-def _integer_fits(bits: int) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, int) and not isinstance(value, bool) and -(2 ** (bits - 1)) <= value < 2 ** (bits - 1)
-    )
+def _integer_fits(bits: int, value: Any) -> bool:
+    largest: int = 2 ** (bits - 1) - 1
+    return isinstance(value, int) and not isinstance(value, bool) and -largest - 1 <= value <= largest
 
 
-def _float_fits(largest: float) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= largest
+def _float_fits(largest: float, value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= largest
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    **{name: _integer_fits(bits) for name, bits in _INTEGERS.items()},
-    "Float": _float_fits(LARGEST_FLOAT),
-    "Double": _float_fits(_LARGEST_DOUBLE),
+    **{name: partial(_integer_fits, bits) for name, bits in _INTEGERS.items()},
+    "Float": partial(_float_fits, LARGEST_FLOAT),
+    "Double": partial(_float_fits, _LARGEST_DOUBLE),
     **dict.fromkeys(_TEXTS, lambda value: isinstance(value, str) and _is_text(value)),
     "Boolean": lambda value: isinstance(value, bool),
     # Java's: one UTF-16 unit.

@@ -38,4 +38,5 @@ def _problem_of(url: str) -> str | None:
 def address(url: str) -> tuple[str, str, int]:
     """(scheme, host, port) of a checked endpoint."""
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
+    assert parts.hostname is not None
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]

@@ -81,24 +81,26 @@ class Prov:
 
 def parse_prov(metrics: Metrics) -> Prov | Malformed:
     """Each metric may be missing; other metrics are ignored, as Kura and ESF may send what they like."""
-    username = _text(metrics.get("username"), TEXT_MAX_LENGTH)
-    key = _text(metrics.get("activationKey"), KEY_MAX_LENGTH)
-    version = _text(metrics.get("provisioningCertificateVersion"), TEXT_MAX_LENGTH)
-    if isinstance(username, Malformed) or isinstance(version, Malformed):
-        return Malformed("bad_metric")
+    username = _text(metrics.get("username"), TEXT_MAX_LENGTH, "bad_metric")
+    version = _text(metrics.get("provisioningCertificateVersion"), TEXT_MAX_LENGTH, "bad_metric")
+    key = _text(metrics.get("activationKey"), KEY_MAX_LENGTH, "bad_activation_key")
+    if isinstance(username, Malformed):
+        return username
+    if isinstance(version, Malformed):
+        return version
     if isinstance(key, Malformed):
-        return Malformed("bad_activation_key")
+        return key
     return Prov(username=username, activation_key=key, certificate_version=version)
 
 
-def _text(value: object, longest: int) -> str | Malformed | None:
+def _text(value: object, longest: int, otherwise: str) -> str | Malformed | None:
     """As text, whatever type it was sent with; an empty text is none."""
     if value is None or value == "":
         return None
     if isinstance(value, bytes):
-        return Malformed("bad_metric")
+        return Malformed(otherwise)
     text = str(value)
-    return text if is_text(text, longest) else Malformed("bad_metric")
+    return text if is_text(text, longest) else Malformed(otherwise)
 
 
 def parse_reply(request_id: str, metrics: Metrics) -> Reply | Malformed:

@@ -12,6 +12,8 @@ from service.core.kura_configuration import merge_for_kura
 GZIP_ABOVE = 8 * 1024
 # Payload and metrics around the XML, and what gzip makes of the generated password.
 AROUND = 1024
+# As long as what is generated.
+_USERNAME, _PASSWORD = "d-" + "u" * 26, "p" * 43
 
 
 def longest_configuration(*, endpoint: str, account: str, client_id: str, configuration: Configuration) -> int:
@@ -30,8 +32,8 @@ def longest_configuration(*, endpoint: str, account: str, client_id: str, config
             endpoint=endpoint,
             account=account,
             client_id=client_id,
-            username="d-" + "u" * 26,
-            password="p" * 43,
+            username=_USERNAME,
+            password=_PASSWORD,
         )
         return kura_xml.render(merged)
 

@@ -102,7 +102,7 @@ def interpret(
 
 def _read(property_: Property) -> Value | Misfit:
     type_ = _TYPE_OF_KURA.get(property_.type or "", property_.type)
-    array, encrypted = _boolean(property_.array or "false"), _boolean(property_.encrypted or "false")
+    array, encrypted = _flag(property_.array), _flag(property_.encrypted)
     if type_ is None or type_ not in device_config.TYPES:
         return Misfit(rule="type", text=f"must have a type of {device_config.TYPES_TEXT}")
     if array is None or encrypted is None:
@@ -118,6 +118,11 @@ def _read(property_: Property) -> Value | Misfit:
     items = [_parse(type_, text) for text in property_.values]
     value = device_config.typed(type_, items if array else items[0])
     return value if value is not None else Misfit(rule="value", text=f"must be what fits type {type_}")
+
+
+def _flag(text: str | None) -> bool | None:
+    """An attribute, false where it is missing."""
+    return _boolean(text) if text else False
 
 
 def _boolean(text: str) -> bool | None:

@@ -10,6 +10,7 @@ import pytest
 
 from service.core import asks
 from service.core.asks import AskedRequest, Begin, LiveRun, Refused, Repeat, decide_ask
+from service.core.releases import Claim, OpenRelease
 from service.core.states import RequestState
 
 NOON = datetime.datetime(2030, 1, 31, 12, tzinfo=datetime.UTC)
@@ -277,3 +278,10 @@ def test_stopped_issuing_lets_a_run_under_way_go_on() -> None:
 def test_a_stop_is_told_last(changes: dict[str, Any], expected: str) -> None:
     assert code(ask(OPEN, issuing_stopped=True, **changes)) == expected
     assert code(ask(OPEN, WRONG, issuing_stopped=True, **changes)) == "refused: wrong_activation_key"
+
+
+def test_past_the_end_of_a_release_no_run_begins_for_a_while() -> None:
+    """The one under way may be confirmed; it may be released again."""
+    late = Claim(held=False, release=OpenRelease(to_own=True, expired=True, request_state=RequestState.RUNNING))
+    assert code(ask(RUNNING, claim=late)) == "again"
+    assert ask(OVERDUE, claim=late) == Refused(code="refused", reason="release_expired", retry_after=600)

@@ -216,3 +216,8 @@ def test_a_nonce_has_twelve_bytes() -> None:
         seal_answer(**ANSWER, nonce=bytes(11), clear=b"")
     with pytest.raises(AssertionError):
         seal_value(key=bytes(32), kid="k1", nonce=bytes(13), context="c", clear=b"")
+
+
+def test_a_sealed_answer_that_cannot_be_opened_says_so() -> None:
+    with pytest.raises(CannotOpen, match=r"^the sealed answer cannot be opened with this activation key$"):
+        open_answer(activation_key="k", ask_id="1", client_id="gw-1", sealed="AAAA")

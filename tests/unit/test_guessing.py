@@ -150,3 +150,19 @@ def test_what_could_not_be_written_is_kept(clock: Clock) -> None:
     memory.give_back(taken)
     assert memory.take() == [{"username": "fleet", "count": 2}]
     assert memory.take() == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst", "debt", "allowed"),
+    [
+        (1.0, 30.0, 29.0, True),
+        (1.0, 30.0, 29.1, False),
+        (2.0, 3.0, 1.0, True),
+        (2.0, 3.0, 1.1, False),
+        (0.5, 1.0, 0.0, True),
+        (0.5, 1.0, 0.1, False),
+    ],
+)
+def test_a_try_is_allowed_while_a_burst_is_not_used_up(rate: float, burst: float, debt: float, allowed: bool) -> None:
+    """`debt`: seconds until all earlier tries are forgotten."""
+    assert allows(Limit(rate=rate, burst=burst), 100.0 + debt, 100.0) is allowed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Any
@@ -158,3 +159,29 @@ def test_a_ca_is_an_entry_of_the_keystore() -> None:
     assert entry == {}
     assert kura_messages.ca_request("provision", "gw-1", second, "PEM", "SSLKeystore").body == request.body
     assert kura_messages.ca_request("provision", "gw-1", first, "other", "SSLKeystore").body != request.body
+    alias = f"provision-{hashlib.sha256(b'PEM').hexdigest()[:16]}"
+    assert request.body == f'{{"keystoreServicePid":"SSLKeystore","alias":"{alias}","certificate":"PEM"}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"username": b"x"}, "bad_metric"),
+        ({"username": "\0"}, "bad_metric"),
+        ({"provisioningCertificateVersion": b"x"}, "bad_metric"),
+        ({"provisioningCertificateVersion": "x" * 256}, "bad_metric"),
+        ({"activationKey": b"x"}, "bad_activation_key"),
+        ({"activationKey": "\0"}, "bad_activation_key"),
+        ({"activationKey": b"x", "username": b"x"}, "bad_metric"),
+    ],
+)
+def test_what_is_no_text_in_an_ask_is_named(metrics: dict[str, Any], reason: str) -> None:
+    assert parse_prov(metrics) == Malformed(reason)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("9" * 9, Reply(request_id="r", code=999_999_999)), ("0" * 10, Malformed("bad_response_code"))],
+)
+def test_a_response_code_has_nine_digits_at_most(code: str, expected: object) -> None:
+    assert parse_reply("r", {"response.code": code}) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+import zlib
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from service.core import kura_xml
 from service.core.device_config import Value
 from service.core.kura_configuration import merge_for_kura
-from service.core.kura_size import longest_configuration
+from service.core.kura_size import AROUND, GZIP_ABOVE, longest_configuration
 from service.mqtt import kura_payload
 
 PLACE = {"endpoint": "mqtts://broker.example:8883", "account": "acme", "client_id": "gw-1"}
@@ -60,3 +61,32 @@ def test_long_ones_with_texts_that_do_not_compress(type_: str, count: int) -> No
 def test_what_compresses_counts_as_it_is_sent() -> None:
     configuration = {"org.example.Long": {"text": Value(type="String", clear="x" * 500_000)}}
     assert longest_configuration(**PLACE, configuration=configuration) < 4096
+
+
+def size_of(count: int) -> int:
+    """Of a configuration with a text of so many letters."""
+    configuration = {"c": {"text": Value(type="String", clear="x" * count)}}
+    return longest_configuration(**PLACE, configuration=configuration)
+
+
+def test_what_is_long_is_sent_compressed() -> None:
+    """Up to 8 KiB as it is; one letter more, and it is gzip that counts."""
+    count = GZIP_ABOVE - size_of(0)
+    assert [size_of(count - 1), size_of(count)] == [GZIP_ABOVE - 1, GZIP_ABOVE]
+    assert size_of(count + 1) < GZIP_ABOVE / 2
+
+
+def test_a_password_counts_in_full_and_the_rest_as_it_compresses() -> None:
+    def whole(secret: str) -> dict[str, dict[str, Value]]:
+        return {
+            "c": {
+                "text": Value(type="String", clear="x" * 20_000),
+                "password": Value(type="Password", clear=secret),
+            }
+        }
+
+    place = {**PLACE, "username": "d-" + "u" * 26, "password": "p" * 43}
+    empty = len(zlib.compress(kura_xml.render(merge_for_kura(whole(""), **place))))
+    for count in (0, 1, 500):
+        found = longest_configuration(**PLACE, configuration=whole("s" * count))
+        assert found == empty + count + AROUND

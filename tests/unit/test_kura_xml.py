@@ -20,6 +20,9 @@ from tests.support import kura_snapshot
 NAMESPACE = {"esf": kura_xml.ESF}
 
 
+NO_ITEMS = Value(type="String", clear=())
+
+
 def document(properties: str, pid: str = "c") -> bytes:
     head = f'<esf:configurations xmlns:esf="{kura_xml.ESF}" xmlns:ocd="{kura_xml.OCD}">'
     inside = f'<esf:configuration pid="{pid}"><esf:properties>{properties}</esf:properties></esf:configuration>'
@@ -222,3 +225,84 @@ def test_what_provisioning_sets_is_marked() -> None:
     assert marked.count(kura_xml.MARK.encode()) == 1
     assert marked.index(kura_xml.MARK.encode()) > marked.index(b'"a"')
     assert read(marked) == (configuration, [])
+
+
+def test_it_is_written_to_the_letter() -> None:
+    """As ESF writes its own snapshots."""
+    configuration = {
+        "c": {"one": Value(type="Integer", clear=1), "many": Value(type="String", clear=("a", "b")), "none": NO_ITEMS}
+    }
+    assert kura_xml.render(configuration).decode().splitlines() == [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<esf:configurations xmlns:ocd="{kura_xml.OCD}" xmlns:esf="{kura_xml.ESF}">',
+        '  <esf:configuration pid="c">',
+        "    <esf:properties>",
+        '      <esf:property name="one" array="false" encrypted="false" type="Integer">',
+        "        <esf:value>1</esf:value>",
+        "      </esf:property>",
+        '      <esf:property name="many" array="true" encrypted="false" type="String">',
+        "        <esf:value>a</esf:value>",
+        "        <esf:value>b</esf:value>",
+        "      </esf:property>",
+        '      <esf:property name="none" array="true" encrypted="false" type="String">',
+        "      </esf:property>",
+        "    </esf:properties>",
+        "  </esf:configuration>",
+        "</esf:configurations>",
+    ]
+
+
+ATTRIBUTE = ("attribute", "array and encrypted must be true or false")
+ENCRYPTED = (
+    "encrypted",
+    "is encrypted, with a key that only the device has which it comes from: "
+    'put the clear value there with encrypted="false", or leave the property out',
+)
+
+
+@pytest.mark.parametrize(
+    ("property_", "rule", "text"),
+    [
+        (prop("", "1"), "type", f"must have a type of {device_config.TYPES_TEXT}"),
+        (prop("Text", "1"), "type", f"must have a type of {device_config.TYPES_TEXT}"),
+        (prop("String", "1", array="yes"), *ATTRIBUTE),
+        (prop("String", "1", encrypted="yes"), *ATTRIBUTE),
+        (prop("Password", "1", encrypted="true"), *ENCRYPTED),
+        (prop("String", "1", "2"), "one_value", 'must have one esf:value, or array="true"'),
+        (prop("Integer", "x"), "value", "must be what fits type Integer"),
+    ],
+)
+def test_what_is_said_of_a_property_that_is_none(property_: str, rule: str, text: str) -> None:
+    (problem,) = read(document(property_))[1]
+    assert (problem.rule, problem.text) == (rule, f"c.p: {text}")
+
+
+def test_an_attribute_that_is_empty_is_none() -> None:
+    assert read(document(prop("String", "1", array="", encrypted="")))[0] == {
+        "c": {"p": Value(type="String", clear="1")}
+    }
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize(
+    ("number", "good"),
+    [
+        (device_config.LARGEST_FLOAT, True),
+        (3.4028235e38, True),
+        (device_config.LARGEST_FLOAT + 0.99 * 2.0**103, True),
+        (device_config.LARGEST_FLOAT + 2.0**103, False),
+        (device_config.LARGEST_FLOAT + 1.5 * 2.0**103, False),
+    ],
+)
+def test_a_float_is_what_java_rounds_to_one(sign: str, number: float, good: bool) -> None:
+    """Half way to the number after the largest it becomes infinite."""
+    configuration, problems = read(document(prop("Float", f"{sign}{number!r}")))
+    assert [problem.rule for problem in problems] == ([] if good else ["value"])
+    if good:
+        assert configuration["c"]["p"].clear == float(f"{sign}{device_config.LARGEST_FLOAT!r}")
+
+
+@pytest.mark.parametrize("suffix", ["f", "F", "d", "D"])
+@pytest.mark.parametrize("type_", ["Float", "Double"])
+def test_java_s_suffixes_are_no_part_of_a_number(type_: str, suffix: str) -> None:
+    assert read(document(prop(type_, f"1.5{suffix}")))[0]["c"]["p"].clear == 1.5

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.messages import CODES, Ask, Malformed, Status, encode_refused, parse_ask, parse_status, rfc3339
+from service.core.messages import (
+    CODES,
+    Ask,
+    Malformed,
+    Status,
+    encode,
+    encode_refused,
+    parse_ask,
+    parse_status,
+    rfc3339,
+)
 from service.core.states import RunState
 from tests.unit import vectors
 
@@ -148,3 +159,18 @@ def test_a_moment_reads_back_to_the_millisecond(moment: datetime.datetime) -> No
 def test_a_moment_is_written_in_utc() -> None:
     east = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
     assert rfc3339(datetime.datetime(2030, 1, 1, 1, 2, 3, tzinfo=east)) == "2029-12-31T19:32:03.000Z"
+
+
+def test_a_message_is_the_shortest_json_in_utf_8() -> None:
+    assert encode({"id": "é", "more": [1, None]}) == '{"id":"é","more":[1,null]}'.encode()
+
+
+def test_a_moment_without_an_offset_of_its_own_is_none_of_this_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the service runs."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert rfc3339(NOON) == "2030-01-31T12:00:00.123Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

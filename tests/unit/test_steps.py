@@ -139,3 +139,35 @@ def test_whatever_comes_the_run_goes_forward_and_no_step_is_left_out(
         run = move
     if isinstance(decision, Fail):
         assert retries >= 3
+
+
+CA_SENT = Step(position=1, kind=StepKind.CA, state=StepState.SENT, request_id="r1")
+CONFIGURATION = Step(position=2, kind=StepKind.CONFIGURATION, state=StepState.WAITING, request_id="r2")
+
+
+def hear(run: RunState, known: list[Step], message: Message) -> Decision:
+    """Long after the last word."""
+    return decide_step(run, known, message, now=NOON, past_deadline=False, rules=Rules(retries=0))
+
+
+@pytest.mark.parametrize("run", [RunState.APPS_INSTALLING, RunState.APPS_INSTALLED, RunState.CONF_UPDATING])
+def test_a_ca_that_is_left_out_moves_the_run_as_one_that_was_taken(run: RunState) -> None:
+    known = [CA_SENT, CONFIGURATION]
+    moves = (RunState.CONF_UPDATING,) if may_move_run(run, RunState.CONF_UPDATING) else ()
+    taken = Advance(step=CA_SENT, then=Send(step=CONFIGURATION, moves=moves))
+    assert hear(run, known, Reply(request_id="r1", code=200)) == taken
+    left_out = dataclasses.replace(taken, left_out=True)
+    assert hear(run, known, Reply(request_id="r1", code=404)) == left_out
+    assert hear(run, known, Alive()) == left_out
+
+
+@pytest.mark.parametrize("state", StepState)
+def test_a_reply_to_another_step_than_the_current_one_is_late(state: StepState) -> None:
+    known = [CA_SENT, dataclasses.replace(CONFIGURATION, state=state)]
+    assert hear(RunState.CONF_UPDATING, known, Reply(request_id="r2", code=200)) == Denied(reason="reply_late")
+
+
+@pytest.mark.parametrize("state", [StepState.WAITING, StepState.DONE])
+def test_a_reply_to_what_was_not_sent_or_is_done_is_late(state: StepState) -> None:
+    known = [dataclasses.replace(CONFIGURATION, state=state)]
+    assert hear(RunState.CONF_UPDATING, known, Reply(request_id="r2", code=200)) == Denied(reason="reply_late")
