@@ -130,8 +130,8 @@ def assemble(
         seen.add(component)
         if parameters is not None:
             found = _read_parameters(component, parameters, configuration.setdefault(component, {}), read)
-            problems += islice(found, MOST_PROBLEMS)
-        if len(problems) >= MOST_PROBLEMS:
+            problems += islice(found, MOST_PROBLEMS + 1)
+        if len(problems) > MOST_PROBLEMS:
             more = problem("too_many_problems", f"has more than {MOST_PROBLEMS} problems")
             return configuration, [*problems[:MOST_PROBLEMS], more]
     if len(configuration) > MAX_COMPONENTS or sum(map(len, configuration.values())) > MAX_PARAMETERS:

@@ -70,7 +70,7 @@ def warn_client_id(client_id: str) -> Iterator[str]:
 
 def is_password(password: str) -> bool:
     """Whether a factory password could have been accepted at creation, judged from its bytes alone."""
-    return 0 < len(password) <= PASSWORD_MAX_BYTES and bool(PRINTABLE_ASCII.fullmatch(password))
+    return len(password) <= PASSWORD_MAX_BYTES and bool(PRINTABLE_ASCII.fullmatch(password))
 
 
 def check_provision_password(password: str) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.connect import Device, Facts, Run, User, refuse_input, refuse_session
+from service.core.messages import KEY_MAX_LENGTH
 from service.core.releases import Claim, OpenRelease
 from service.core.states import RequestState
 from service.core.verdicts import Denied
@@ -38,6 +39,9 @@ def refuse(**changes: object) -> Denied | None:
         {"username": "~responder", "client_id": "~responder"},
         {"username": "~takeover"},
         {"username": "~takeover", "client_id": "x" * 255},
+        {"username": "~takeover", "client_id": "#"},
+        {"activation_key": "KEY"},
+        {"activation_key": "x" * KEY_MAX_LENGTH},
         {"username": "~takeover", "client_id": "~responder"},
         {"username": "~takeover", "client_id": "any client id/at all"},
     ],
@@ -85,6 +89,8 @@ def test_good_input_goes_on(changes: dict[str, object]) -> None:
         ("malformed_password", {"password": "pw\n"}),
         ("malformed_password", {"password": "pw\x7f"}),
         ("malformed_password", {"password": "pw\ufffd"}),
+        ("malformed_password", {"activation_key": "x" * (KEY_MAX_LENGTH + 1)}),
+        ("malformed_password", {"activation_key": "KEY\0"}),
     ],
 )
 def test_bad_input_is_refused_before_any_look_up(reason: str, changes: dict[str, object]) -> None:

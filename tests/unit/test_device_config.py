@@ -246,3 +246,33 @@ def test_any_text_can_be_parsed(text: str) -> None:
     if not problems:
         json.dumps(device_config.to_document(configuration), ensure_ascii=False).encode()
         json.dumps(device_config.render_json(configuration), allow_nan=False)
+
+
+def told(text: str) -> list[str]:
+    """As people read it."""
+    return [problem.text for problem in parse(text)[1]]
+
+
+VALUE = parse('{"a":{"p":null}}')[1][0].text.removeprefix("a.p: ")
+
+
+def test_what_is_said_of_a_text_that_is_no_configuration() -> None:
+    assert told("{") == ["must be JSON: {component: {parameter: value}}"]
+    assert told("[]") == ["must be an object: {component: {parameter: value}}"]
+    assert told('{"a":{},"a":{}}') == ["component 'a' is given twice"]
+    assert told(json.dumps({str(n): {} for n in range(1_001)})) == ["at most 1000 components and 10000 parameters"]
+
+
+def with_bad_parameters(count: int) -> str:
+    """A component with so many, a good one behind them, and another component."""
+    bad = {f"p{number}": None for number in range(count)}
+    return json.dumps({"a": {**bad, "good": 1}, "b": {"good": 1}})
+
+
+def test_a_hundred_problems_are_told_and_what_comes_after_is_not_read() -> None:
+    configuration, problems = parse(with_bad_parameters(100))
+    assert len(problems) == 100
+    assert {name: list(parameters) for name, parameters in configuration.items()} == {"a": ["good"], "b": ["good"]}
+    configuration, problems = parse(with_bad_parameters(101))
+    assert [problem.text for problem in problems[99:]] == ["a.p99: " + VALUE, "has more than 100 problems"]
+    assert {name: list(parameters) for name, parameters in configuration.items()} == {"a": []}
