@@ -110,7 +110,7 @@ def account_grants(
 
 
 def service_grants(
-    username: str, provision_account: str = names.PROVISION_ACCOUNT, *, broker_role: str = "provision"
+    username: str, provision_account: str = names.PROVISION_ACCOUNT, *, broker_role: str
 ) -> tuple[Grant, ...]:
     """
     Our own clients, outside the rules for names (D4). `~takeover` logs in to end a session and may do nothing.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import dataclass
 from typing import Any
 
+from service.core.derivation import base64url, from_base64url
 from service.core.problems import InvalidInput, Problem
 
 MOST_ROWS = 500
@@ -51,13 +51,13 @@ def read_page(*, sort: str | None, limit: int, after: str | None, columns: tuple
 
 def next_cursor(page: Page, value: str, id_: int) -> str:
     """Where the next page begins: after the row with this value and id."""
-    return base64.urlsafe_b64encode(json.dumps([page.sort, value, id_]).encode()).decode().rstrip("=")
+    return base64url(json.dumps([page.sort, value, id_]).encode())
 
 
 def _read_cursor(text: str, sort: str) -> tuple[str, int] | None:
     try:
-        found = json.loads(base64.urlsafe_b64decode(text + "=="))  # never too much: what is left over is passed over
-    except (ValueError, RecursionError):  # binascii's error is a ValueError
+        found = json.loads(from_base64url(text))
+    except (ValueError, RecursionError):
         return None
     match found:
         case [str(order), str(value), int(id_)] if order == sort and 0 <= id_ < 2**63 and "\0" not in value:

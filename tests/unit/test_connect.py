@@ -63,7 +63,7 @@ def test_who_may_be_there(facts: Facts, grants: tuple[Grant, ...], changes: bool
 
 def test_the_responder_may_be_at_the_provision_broker() -> None:
     decision = decide_presence(RESPONDER, "~responder", "~responder")
-    assert decision == Present(grants=service_grants("~responder"), account_id=None)
+    assert decision == Present(grants=service_grants("~responder", broker_role="provision"), account_id=None)
 
 
 def test_kura_s_topics_are_those_of_the_provision_account() -> None:
@@ -72,7 +72,9 @@ def test_kura_s_topics_are_those_of_the_provision_account() -> None:
     assert isinstance(device, Present)
     assert device.grants == provision_grants(CLIENT_ID, "ec-provisioning")
     responder = decide_presence(RESPONDER, "~responder", "~responder", "ec-provisioning")
-    assert responder == Present(grants=service_grants("~responder", "ec-provisioning"), account_id=None)
+    assert responder == Present(
+        grants=service_grants("~responder", "ec-provisioning", broker_role="provision"), account_id=None
+    )
 
 
 STRANGER_S = Connection(id=5, version=1, coupling="STRICT", user_id=99, reserved_user_id=None, allow_user_change=False)

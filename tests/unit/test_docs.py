@@ -80,7 +80,7 @@ def test_every_grant_is_documented() -> None:
         *grants.provision_grants("{c}", "{p}"),
         *grants.account_grants("{a}", "{c}", ["broker:connect"]),
         *grants.account_grants("{a}", "{c}", ["broker:connect"], narrow_reply=True),
-        *grants.service_grants("~responder", "{p}"),
+        *grants.service_grants("~responder", "{p}", broker_role="provision"),
     ]
     for grant in held:
         written = grant.filter.removesuffix("#") if grant.filter in ("$EDC/{a}/{c}/#", "{a}/{c}/#") else grant.filter

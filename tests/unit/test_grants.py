@@ -33,7 +33,7 @@ account_names = st.from_regex(names.USERNAME, fullmatch=True)
 def grants_of(row: dict[str, Any]) -> tuple[Grant, ...]:
     if row["broker"] == "provision":
         if row["client_id"].startswith("~"):
-            return service_grants(row["client_id"])
+            return service_grants(row["client_id"], broker_role="provision")
         return provision_grants(row["client_id"])
     narrow_reply = row.get("narrow_reply", False)
     return account_grants(row["account"], row["client_id"], row["permissions"], narrow_reply=narrow_reply)
@@ -173,7 +173,7 @@ def test_narrowed_replies_of_one_device_are_nobody_else_s(
 
 
 def test_our_own_clients_hold_what_they_need_and_the_takeover_nothing() -> None:
-    responder = service_grants("~responder")
+    responder = service_grants("~responder", broker_role="provision")
     allowed = [
         (4, "prov/v1/+/request"),
         (4, "prov/v1/+/status"),
@@ -189,14 +189,14 @@ def test_our_own_clients_hold_what_they_need_and_the_takeover_nothing() -> None:
     ]
     assert all(decide_acl(responder, acc, topic) for acc, topic in allowed)
     assert not any(decide_acl(responder, acc, topic) for acc, topic in refused)
-    assert service_grants("~takeover") == ()
+    assert service_grants("~takeover", broker_role="provision") == ()
     assert set(names.SERVICES) == {"~responder", "~takeover"}
 
 
 @given(account_names, client_ids)
 def test_the_responder_hears_and_says_what_kura_needs(account: str, client_id: str) -> None:
     """Its subscriptions are granted, its requests are; nothing of another account's topics is."""
-    responder = service_grants("~responder", account)
+    responder = service_grants("~responder", account, broker_role="provision")
     assert all(decide_acl(responder, Access.SUBSCRIBE, text) for text in kura_messages.subscriptions(account))
     for request in ("DEPLOY-V2/EXEC/download", "CONF-V1/PUT/configurations"):
         assert decide_acl(responder, Access.WRITE, f"$EDC/{account}/{client_id}/{request}")
