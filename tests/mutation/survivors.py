@@ -93,10 +93,13 @@ def report(total: int, caught: int, alive: Iterable[Mutant], explained: dict[Mut
 def main(pattern: str = "*") -> int:
     """As described above; the status to exit with."""
     found = list(mutants(pattern))
+    if not found:
+        print("no mutants here: `mutmut run` first, in this folder", file=sys.stderr)
+        return 1
     alive = [described(name, path) for name, status, path in found if status not in CAUGHT]
     module = pattern.partition(".x")[0]
     explained = {m: why for m, why in read_explained(EXPLAINED).items() if fnmatch(m.function, module)}
-    return 0 if report(len(found), len(found) - len(alive), alive, explained) and found else 1
+    return 0 if report(len(found), len(found) - len(alive), alive, explained) else 1
 
 
 if __name__ == "__main__":
