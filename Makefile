@@ -54,7 +54,7 @@ fuzz:  ## libFuzzer over every parser, SECONDS (60) each: make fuzz TARGET=ask
 
 mutants:  ## change the decisions in 5,000 ways: a test notices each, or it is explained; some: make mutants ARGS='service.core.steps.*'
 	@embedded/install.sh dev
-	@mkdir -p build && rm -f build/mutants.jsonl
+	@mkdir -p build && rm -rf build/mutants.jsonl mutants/tests
 	@.venv/bin/mutmut run --max-children 2 $(if $(ARGS),'$(ARGS)')
 	@RELIABILITY_FIGURES=$(if $(ARGS),,$(CURDIR)/build/mutants.jsonl) $(PYTHON) -m tests.mutation.survivors $(if $(ARGS),'$(ARGS)')
 	@$(PYTHON) -m tests.support.reliability build/mutants.jsonl
