@@ -45,7 +45,8 @@ LARGEST_TEXT = 4096
 def storable(value: object) -> bool:
     """Postgres keeps no NUL, UTF-8 no lone surrogate, JSON no NaN."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return "\\u0000" not in text and text.encode("utf-8").decode() == text
+    has_nul = "\\u0000" in text.replace("\\\\", "")  # of two backslashes the first is none of JSON's
+    return not has_nul and text.encode("utf-8").decode() == text
 
 
 def check_problems(problems: Iterable[Problem], data: bytes) -> None:

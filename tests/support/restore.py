@@ -78,7 +78,9 @@ def archived(cluster: postgres.Cluster) -> Archived:
     _give(archive)
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET archive_mode = 'on'")
-        connection.execute(f"ALTER SYSTEM SET archive_command = 'cp %p {archive}/%f'".encode())
+        # Whole, or not there: who waits for a file must not find half of it.
+        copy = f"cp %p {archive}/%f.part && mv {archive}/%f.part {archive}/%f"
+        connection.execute(f"ALTER SYSTEM SET archive_command = '{copy}'".encode())
     cluster.stop()
     shutil.copytree(cluster.data, base)
     cluster.start()
