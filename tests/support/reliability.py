@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,19 @@ def _place(goal: str) -> tuple[str, int]:
 
 
 def table(rows: list[Row]) -> str:
-    """In the order of the goals."""
+    """In the order of the goals; what several tests say in the same words stands there once."""
     lines = ["| goal | what | asked | reached | command |", "|---|---|---|---|---|"]
-    for row in sorted(rows, key=lambda row: (_place(row["goal"]), row["command"], row["what"])):
-        reached = row["reached"] if row["good"] else f"**{row['reached']}: missed**"
-        lines.append(f"| {row['goal']} | {row['what']} | {row['asked']} | {reached} | `{row['command']}` |")
+    ordered = sorted(rows, key=lambda row: (_place(row["goal"]), row["command"], row["what"]))
+    for cells, times in Counter(map(_cells, ordered)).items():
+        goal, what, asked, reached, command = cells
+        often = f", {times} times" if times > 1 else ""
+        lines.append(f"| {goal} | {what}{often} | {asked} | {reached} | `{command}` |")
     return "\n".join(lines)
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    reached = row["reached"] if row["good"] else f"**{row['reached']}: missed**"
+    return row["goal"], row["what"], row["asked"], reached, row["command"]
 
 
 def write(docs: Path, new: list[Row]) -> None:

@@ -26,6 +26,14 @@ def test_goals_are_in_order_and_a_miss_is_bold() -> None:
     ]
 
 
+def test_what_several_tests_say_alike_stands_there_once() -> None:
+    lines = table([row("G2", "0"), row("G2", "1", good=False), row("G2", "0")]).splitlines()[2:]
+    assert lines == [
+        "| G2 | things, 2 times | 0 | 0 | `make test-long` |",
+        "| G2 | things | 0 | **1: missed** | `make test-long` |",
+    ]
+
+
 def test_benchmarks_show_goals_too() -> None:
     kick = {
         "row": "B8",
