@@ -1,7 +1,11 @@
 """
 G21: the whole product for a long time. Devices are provisioned and provisioned anew, five a second; a broker dies or
 every connection to Postgres does, once a minute. Memory, descriptors, tasks and connections of hooks and responder must
-stay flat: measured every ten seconds, once all that is remembered has come up.
+stay flat: looked at every ten seconds, once all that is remembered has come up (a provisioning makes a new user, so the
+hooks remember few here: with 100,000 clients they would fill up for hours).
+
+Of memory the slope is told. What is counted goes up and down with each break, and a slope over minutes is mostly where
+in that it began: of it the median of the last third is compared with that of the first.
 
 `SOAK_MINUTES` (default 10) says how long.
 """
@@ -32,8 +36,9 @@ PROVISIONINGS_A_SECOND = 5.0
 SAMPLE_EVERY = 10.0
 BREAK_EVERY = 60.0
 WARM_UP_SHARE = 0.3
-# In MB an hour, as reliability.md asks, and one more descriptor, task or connection an hour.
-RSS_SLOPE, COUNT_SLOPE = 1.0, 1.0
+# In MB an hour, as reliability.md asks; and one more descriptor, task or connection in the end.
+RSS_SLOPE, COUNT_RISE = 1.0, 1.0
+SETTINGS = {"PROVISION_GRANTS_MEMORY": "200", "PROVISION_PASSWORDS_MEMORY": "200"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +137,21 @@ async def _connections(world: World, name: str) -> float:
         await connection.close()
 
 
+def warm(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Those that count."""
+    return samples[int(len(samples) * WARM_UP_SHARE) :]
+
+
+def rise(samples: Sequence[Sample], what: str) -> float:
+    """How much more there is of it in the last third than in the first."""
+    values = [each.values[what] for each in warm(samples)]
+    third = max(1, len(values) // 3)
+    return statistics.median(values[-third:]) - statistics.median(values[:third])
+
+
 def slope(samples: Sequence[Sample], what: str) -> float:
     """By how much it grows an hour, once it is warm."""
-    kept = samples[int(len(samples) * WARM_UP_SHARE) :]
+    kept = warm(samples)
     line = statistics.linear_regression([each.at for each in kept], [each.values[what] for each in kept])
     return line.slope * 3600
 
@@ -147,8 +164,11 @@ def figures_of(soak: Soak) -> list[Figure]:
     ]
     for name, samples in soak.samples.items():
         for what in ("memory", "descriptors", "tasks", "connections"):
-            unit, goal = ("MB/h", RSS_SLOPE) if what == "memory" else ("1/h", COUNT_SLOPE)
-            found.append(single("G21", f"{name}: growth of {what}", slope(samples, what), unit, at_most=goal))
+            if what == "memory":
+                growth = single("G21", f"{name}: growth of memory", slope(samples, what), "MB/h", at_most=RSS_SLOPE)
+            else:
+                growth = single("G21", f"{name}: more {what} at the end", rise(samples, what), at_most=COUNT_RISE)
+            found.append(growth)
             highest = quantile([each.values[what] for each in samples], 1.0)
             found.append(single("G21", f"{name}: {what} at most", highest, "MB" if what == "memory" else ""))
     return found
@@ -157,7 +177,7 @@ def figures_of(soak: Soak) -> list[Figure]:
 async def measure() -> list[Figure]:
     """For as long as SOAK_MINUTES says."""
     minutes = float(os.environ.get("SOAK_MINUTES", "10"))
-    async with bench_world(bcrypt_cost=4) as world:
+    async with bench_world(bcrypt_cost=4, settings=SETTINGS) as world:
         devices = await make_devices(world.admin, DEVICES)
         soak = Soak(world=world, devices=devices, ends_at=time.monotonic() + minutes * 60)
         async with asyncio.TaskGroup() as group:

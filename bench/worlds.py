@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from embedded.postgres import ROLES, create_roles
@@ -47,10 +47,10 @@ async def bench_database(
 
 
 @asynccontextmanager
-async def bench_world(*, bcrypt_cost: int = 10) -> AsyncIterator[World]:
-    """Everything runs."""
+async def bench_world(*, bcrypt_cost: int = 10, settings: Mapping[str, str] | None = None) -> AsyncIterator[World]:
+    """Everything runs; `settings` beside those that it needs."""
     async with bench_database(bcrypt_cost=bcrypt_cost) as (database, admin):
-        world = World(database=database, admin=admin)
+        world = World(database=database, admin=admin, settings=settings or {})
         try:
             await world.prepare()
             world.start()
