@@ -62,7 +62,8 @@ async def written(database: Database, least: int) -> None:
 async def test_ended_at_half_and_run_again(
     command: Program, database: Database, write: Write, result: str, number: signal.Signals
 ) -> None:
-    await _ended_at_half(command, database, write(*rows(2000)), result, number, 2000, batch="50")
+    # So many that the other half is not written before a busy machine sees the first.
+    await _ended_at_half(command, database, write(*rows(6000)), result, number, 6000, batch="50")
 
 
 @pytest.mark.long
